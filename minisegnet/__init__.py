@@ -1,0 +1,62 @@
+"""minisegnet: semantic segmentation from a NumPy array to a U-Net that finds nuclei.
+
+    import minisegnet as ms
+    import minisegnet.functional as F
+    from minisegnet import nn, models, data, losses, metrics, optim
+
+Names and signatures follow PyTorch. Importing the package costs little more than NumPy: Numba, CuPy and Matplotlib
+are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+from . import functional, nn
+from .autograd import Tensor, detect_anomaly, enable_grad, is_grad_enabled, no_grad, tensor
+from .backend import compare_sources, current_backend, use_backend, use_kernels
+from .functional import cat, stack
+from .random import manual_seed
+
+__all__ = [
+    "Tensor",
+    "cat",
+    "compare_sources",
+    "current_backend",
+    "data",
+    "detect_anomaly",
+    "enable_grad",
+    "explorers",
+    "figures",
+    "functional",
+    "interop",
+    "is_grad_enabled",
+    "losses",
+    "manual_seed",
+    "metrics",
+    "models",
+    "nn",
+    "no_grad",
+    "optim",
+    "stack",
+    "tensor",
+    "training",
+    "use_backend",
+    "use_kernels",
+]
+
+_ON_FIRST_USE = {"course", "data", "explorers", "figures", "interop", "losses", "metrics", "models", "optim", "training"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a submodule when it is first asked for."""
+    if name in _ON_FIRST_USE:
+        import importlib
+
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the submodules too."""
+    return sorted({*globals(), *_ON_FIRST_USE})

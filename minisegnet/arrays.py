@@ -1,0 +1,88 @@
+"""Arrays and where they live: the array module, devices, layout. Beside the CUDA kernels the only file that touches CuPy."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+CUPY_CURE = (
+    "Install it with `pip install minisegnet[gpu12]` (CUDA 12) or `pip install minisegnet[gpu13]` (CUDA 13), "
+    'on a machine with an NVIDIA GPU, or stay on device="cpu".'
+)
+
+
+def is_cupy(array: Any) -> bool:
+    """Return whether this is a CuPy array, without importing CuPy."""
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(array, cupy.ndarray)
+
+
+def array_module(*arrays: Any) -> ModuleType:
+    """Return NumPy or CuPy, whichever the arrays belong to.
+
+    Raises
+    ------
+    TypeError
+        If the arrays are on different devices.
+    """
+    on_gpu = [is_cupy(a) for a in arrays if a is not None and hasattr(a, "dtype") and getattr(a, "ndim", 0)]
+    if not any(on_gpu):
+        return np
+    if not all(on_gpu):
+        places = ", ".join(f"{tuple(a.shape)} on {device_of(a)}" for a in arrays if hasattr(a, "dtype"))
+        raise TypeError(f"the arrays are on different devices ({places}): move them together with .to(device)")
+    return sys.modules["cupy"]
+
+
+def device_of(array: Any) -> str:
+    """Return "cpu" or "cuda"."""
+    return "cuda" if is_cupy(array) else "cpu"
+
+
+def to_device(array: Any, device: str) -> Any:
+    """Return the array on ``device`` ("cpu" or "cuda"; "gpu" is understood), itself if it is there already.
+
+    Raises
+    ------
+    ValueError
+        For a device that does not exist.
+    RuntimeError
+        If CuPy or the GPU is missing; the message says what to install.
+    """
+    if device == "cpu":
+        return array.get() if is_cupy(array) else np.asarray(array)
+    if device not in ("cuda", "gpu"):
+        raise ValueError(f'device must be "cpu" or "cuda", got {device!r}')
+    return array if is_cupy(array) else _import_cupy().asarray(array)
+
+
+def _import_cupy() -> ModuleType:
+    try:
+        import cupy
+    except ImportError as error:
+        raise RuntimeError(f"device cuda needs CuPy, which is not installed. {CUPY_CURE}") from error
+    try:
+        found = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise RuntimeError(f"CuPy is installed, but finds no working GPU ({error}). {CUPY_CURE}") from error
+    if not found:
+        raise RuntimeError(f"CuPy is installed, but finds no GPU. {CUPY_CURE}")
+    return cupy
+
+
+def is_channels_last(array: Any) -> bool:
+    """Return whether an (N, C, H, W) array lies in memory as contiguous (N, H, W, C)."""
+    return array.ndim == 4 and array.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def channels_last(array: np.ndarray) -> np.ndarray:
+    """Return the (N, C, H, W) array as a contiguous (N, H, W, C) array: a view where memory lies so, else one copy."""
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1))
+
+
+def channels_first(array: Any) -> Any:
+    """Return the (N, H, W, C) array as an (N, C, H, W) view of the same memory."""
+    return array.transpose(0, 3, 1, 2)
