@@ -1,0 +1,109 @@
+"""What every compiled kernel needs besides its loops: a lock where threads need one, and a word while it compiles.
+
+Numba runs parallel loops on one of three threading layers. Under "omp" and "tbb" several Python threads may call
+kernels at the same time (a training loop and the monitor of a notebook); under "workqueue", the layer that is always
+there, a second caller aborts the whole process. There, and there only, ``one_at_a_time`` makes the second one wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_lock = threading.RLock()  # reentrant, because one kernel may call another
+_several_may_call = False  # False until the layer is known: Numba chooses it when it compiles or loads the first kernel
+_listening = False
+
+
+class _Now(threading.local):
+    """What this thread is doing."""
+
+    kernel = ""  # the kernel that was called
+    depth = 0  # how many functions are being compiled, each for the one before
+    quiet = False
+
+
+_now = _Now()
+
+
+def one_at_a_time(kernel: F) -> F:
+    """Decorate a kernel that runs compiled loops: no two threads are inside one where that would abort the process."""
+    _listen()
+
+    @functools.wraps(kernel)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        caller, _now.kernel = _now.kernel, _now.kernel or kernel.__name__
+        try:
+            if _layer_bears_several():
+                return kernel(*args, **kwargs)
+            with _lock:
+                return kernel(*args, **kwargs)
+        finally:
+            _now.kernel = caller
+
+    return wrapper  # type: ignore[return-value]
+
+
+def _layer_bears_several() -> bool:
+    """Return whether Numba's threading layer is known, and known to serve several threads at once.
+
+    The layer never changes within a process. Whoever comes while it is unknown takes the lock; so whoever does not
+    take it has seen that no lock is needed.
+    """
+    global _several_may_call
+    if not _several_may_call:
+        import numba
+
+        try:
+            _several_may_call = numba.threading_layer() != "workqueue"
+        except ValueError:  # no parallel function was compiled or loaded yet
+            return False
+    return _several_may_call
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Announce nothing in this thread for a while: a progress bar already says what is being compiled."""
+    before, _now.quiet = _now.quiet, True
+    try:
+        yield
+    finally:
+        _now.quiet = before
+
+
+def _listen() -> None:
+    """Ask Numba, once, to tell when it compiles one of our kernels; it does not when it finds it in its cache."""
+    global _listening
+    if _listening:
+        return
+    _listening = True
+    from numba.core import event
+
+    class Announcer(event.Listener):
+        def on_start(self, event: Any) -> None:
+            _now.depth += 1
+            function = event.data["dispatcher"].py_func
+            if _now.depth == 1 and function.__module__.startswith("minisegnet.kernels."):
+                _announce(function.__name__, event.data["args"])
+
+        def on_end(self, event: Any) -> None:
+            _now.depth -= 1
+
+    event.register("numba:compile", Announcer())
+
+
+def _announce(loops: str, types: tuple[Any, ...]) -> None:
+    """Say on stderr (under a notebook's cell) what is being compiled; ``MINISEGNET_QUIET=1`` silences it."""
+    if _now.quiet or os.environ.get("MINISEGNET_QUIET", "0") not in ("", "0"):
+        return
+    dtype = next((str(t.dtype) for t in types if hasattr(t, "dtype")), "numbers")
+    name, loops = _now.kernel or loops, loops.strip("_").removesuffix("_py")
+    detail = "" if loops == name else f" ({loops})"
+    print(f"minisegnet: compiling {name}{detail} for {dtype}, once on this machine ...", file=sys.stderr, flush=True)
