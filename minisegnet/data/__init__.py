@@ -1,0 +1,33 @@
+"""Pictures with their maps: the lecture's scene, tissue with nuclei (synthetic and real), augmentation, tiling.
+
+Arrays in, arrays out: nothing here knows what a Tensor is. Pillow and pooch are imported where they are used.
+"""
+
+from __future__ import annotations
+
+from .augmentation import adjust_light, augment, dihedral, elastic, jitter_stain, random_crop
+from .fields import find_fields, split_by_field
+from .images import to_input
+from .nuclei import Nuclei, cache_folder, load_nuclei
+from .pictures import read_mask, read_picture
+from .sampler import CropSampler
+from .tiling import predict_tiled
+
+__all__ = [
+    "CropSampler",
+    "Nuclei",
+    "adjust_light",
+    "augment",
+    "cache_folder",
+    "dihedral",
+    "elastic",
+    "find_fields",
+    "jitter_stain",
+    "load_nuclei",
+    "predict_tiled",
+    "random_crop",
+    "read_mask",
+    "read_picture",
+    "split_by_field",
+    "to_input",
+]
