@@ -1,0 +1,41 @@
+"""Pictures: pure functions from arrays to a Matplotlib figure, to pixels, or to SVG text.
+
+``overlay_image`` and ``error_image`` need NumPy alone; the others import Matplotlib when they are first called, never
+``pyplot``: no global state, no figure that stays open. A notebook shows the returned figure, ``describe`` says in one
+sentence what it shows, ``save`` writes it to a file.
+"""
+
+from typing import Any
+
+from .colors import ERROR_STYLES, OKABE_ITO, class_colors
+from .curves import curves
+from .overlay import error_map, gallery, label_legend, overlay, show
+from .raster import as_image, as_labels, error_counts, error_image, overlay_image
+
+__all__ = [
+    "ERROR_STYLES",
+    "OKABE_ITO",
+    "as_image",
+    "as_labels",
+    "class_colors",
+    "curves",
+    "describe",
+    "error_counts",
+    "error_image",
+    "error_map",
+    "gallery",
+    "label_legend",
+    "overlay",
+    "overlay_image",
+    "save",
+    "show",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs Matplotlib when it is first asked for."""
+    if name in ("describe", "save"):
+        from . import picture
+
+        return getattr(picture, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,88 @@
+"""A Matplotlib figure that a notebook shows by itself, with a sentence that says what it shows.
+
+``pyplot`` keeps every figure until it is closed, and switches backends; so the figures here are made without it. This
+file imports Matplotlib; the others import this file when they draw.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+_TRIM: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.06}  # no empty space around what is drawn
+_SHARPNESS = 1.5  # pixels stored per pixel shown
+
+
+class Picture(Figure):
+    """A figure with a text twin; ``repr`` is the twin, so a notebook stores the sentence beside the picture."""
+
+    twin = ""
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        FigureCanvasAgg(self)
+
+    def __repr__(self) -> str:
+        return self.twin or super().__repr__()
+
+    def png(self, sharpness: float = _SHARPNESS) -> bytes:
+        """Return the picture as the bytes of a PNG file."""
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=self.dpi * sharpness, metadata={"Software": None}, **_TRIM)
+        return buffer.getvalue()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
+        png = self.png()
+        # The header of a PNG file says its width and height in bytes 16 to 23.
+        width, height = (round(int.from_bytes(png[at : at + 4], "big") / _SHARPNESS) for at in (16, 20))
+        data = {"text/plain": repr(self), "image/png": base64.b64encode(png).decode("ascii")}
+        return data, {"image/png": {"width": width, "height": height, "alt": self.twin}}
+
+
+def new_picture(width: float, height: float, twin: str = "") -> Picture:
+    """Return an empty figure of ``width`` by ``height`` inches (100 pixels each) whose text twin is ``twin``."""
+    figure = Picture(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
+    figure.twin = twin
+    return figure
+
+
+def describe(figure: Any) -> str:
+    """Return the sentence that says what a figure of this package shows, with its numbers."""
+    if not isinstance(figure, Picture):
+        raise TypeError(f"describe knows the figures of minisegnet.figures, got a {type(figure).__name__}")
+    return figure.twin
+
+
+def save(figure: Any, path: str | Path, dpi: float = 200) -> Path:
+    """Write a figure, or an image (H, W, 3), to a file: .png, .svg, .pdf, .jpg; complete or not at all.
+
+    The same figure gives the same bytes: no date, no random identifiers. An image can be written as .png or .jpg only.
+    Returns the path. Raises ``ValueError`` for another suffix and ``OSError`` where the file cannot be written.
+    """
+    from ..storage import atomic_write
+
+    path = Path(path)
+    kind = path.suffix.lower().removeprefix(".")
+    allowed = ("png", "svg", "pdf", "jpg") if isinstance(figure, Figure) else ("png", "jpg")
+    if kind not in allowed:
+        raise ValueError(f"path must end in {', '.join('.' + k for k in allowed)}; got {str(path)!r}")
+    buffer = io.BytesIO()
+    if isinstance(figure, Figure):
+        plain = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+        with matplotlib.rc_context({"svg.hashsalt": "minisegnet", "svg.fonttype": "none"}):
+            figure.savefig(buffer, format=kind, dpi=dpi, metadata=plain, **_TRIM)
+    else:
+        from PIL import Image
+
+        from .raster import as_image
+
+        Image.fromarray(as_image(figure)).save(buffer, format="PNG" if kind == "png" else "JPEG", quality=92)
+    with atomic_write(path) as file:
+        file.write(buffer.getvalue())
+    return path
