@@ -62,17 +62,14 @@ def augment(
     if colour not in ("auto", "stain", "light", None):
         raise ValueError(f'colour must be "auto", "stain", "light" or None, got {colour!r}')
     bend = elastic_chance > 0 and rng.random() < elastic_chance
+    reach = BEND_REACH if bend and crop is not None else 0  # what bending pulls in from around the crop
     if crop is not None:
         h, w = pair(crop, "crop", minimum=1)
-        reach = BEND_REACH if bend else 0  # what bending pulls in from around the crop
         image, *moved = random_crop(image, *maps, rng=rng, size=(h + 2 * reach, w + 2 * reach))
         maps = tuple(moved)
     if bend:
-        image, *moved = elastic(image, *maps, rng=rng)
+        image, *moved = elastic(image, *maps, rng=rng, trim=reach)
         maps = tuple(moved)
-        if crop is not None:
-            inside = slice(reach, reach + h), slice(reach, reach + w)
-            image, maps = image[inside], tuple(array[inside] for array in maps)
     if flip:
         square = image.shape[0] == image.shape[1]
         image, *moved = dihedral(image, *maps, which=int(rng.integers(8 if square else 4)))
@@ -157,21 +154,22 @@ def adjust_light(image: np.ndarray, rng: np.random.Generator, strength: float = 
 
 
 def elastic(
-    image: np.ndarray, *maps: np.ndarray, rng: np.random.Generator, sigma: float = 10.0, grid: int = 3
+    image: np.ndarray, *maps: np.ndarray, rng: np.random.Generator, sigma: float = 10.0, grid: int = 3, trim: int = 0
 ) -> tuple[np.ndarray, ...]:
     """Bend the image and its maps as rubber; U-Net paper, section 3.1.
 
     Random displacement vectors on a coarse ``grid`` x ``grid`` over the picture, Gaussian with a standard deviation of
     ``sigma`` pixels; the displacement of each pixel by bicubic interpolation; the image bilinearly, maps at the nearest
-    pixel; mirrored beyond the edges.
+    pixel; mirrored beyond the edges. ``trim`` pixels on each side lend what lies around, and are not returned.
     """
     image, maps = _checked(image, maps)
     height, width = image.shape[:2]
     coarse = rng.normal(0, sigma, size=(2, grid, grid))
     dy, dx = _cubic_weights(height, grid) @ coarse @ _cubic_weights(width, grid).T  # (H, g) (2, g, g) (g, W)
-    y, x = np.arange(height)[:, None] + dy, np.arange(width) + dx
-    near = mirrored(np.rint(y).astype(np.intp), height), mirrored(np.rint(x).astype(np.intp), width)
-    return (_bilinear(image, y, x), *(array[near] for array in maps))
+    kept = slice(trim, height - trim), slice(trim, width - trim)
+    y, x = (np.arange(height)[:, None] + dy)[kept], (np.arange(width) + dx)[kept]
+    near = mirrored(np.rint(y).astype(np.intp), height) * width + mirrored(np.rint(x).astype(np.intp), width)
+    return (_bilinear(image, y, x), *(array.reshape(height * width, *array.shape[2:])[near] for array in maps))
 
 
 def _cubic_weights(n: int, grid: int) -> np.ndarray:
@@ -195,17 +193,22 @@ def _cubic_weights(n: int, grid: int) -> np.ndarray:
 
 def _bilinear(image: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Sample (H, W, C) at real positions y, x (h, w), mirrored at the edges; the type stays."""
-    height, width = image.shape[:2]
-    top, left = np.floor(y).astype(np.intp), np.floor(x).astype(np.intp)
-    fy, fx = ((y - top)[..., None]).astype(np.float32), ((x - left)[..., None]).astype(np.float32)
-    rows, columns = (
-        (mirrored(top, height), mirrored(top + 1, height)),
-        (mirrored(left, width), mirrored(left + 1, width)),
-    )
-    upper = image[rows[0], columns[0]] * (1 - fx) + image[rows[0], columns[1]] * fx
-    lower = image[rows[1], columns[0]] * (1 - fx) + image[rows[1], columns[1]] * fx
-    values = upper * (1 - fy) + lower * fy
-    return np.rint(values).astype(image.dtype) if image.dtype.kind in "iu" else values.astype(image.dtype)
+    height, width, channels = image.shape
+    top, left = np.floor(y), np.floor(x)
+    fy, fx = (y - top).astype(np.float32), (x - left).astype(np.float32)
+    top, left = top.astype(np.intp), left.astype(np.intp)
+    rows = mirrored(top, height) * width, mirrored(top + 1, height) * width
+    columns = mirrored(left, width), mirrored(left + 1, width)
+    corners = [(r + c) for r in rows for c in columns]  # places in the flat plane: upper left, right, lower left, right
+    shares = (1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx
+    result = np.empty((*y.shape, channels), dtype=image.dtype)
+    for channel in range(
+        channels
+    ):  # one plane at a time: gathers of single numbers are several times faster than of rows
+        plane = image[..., channel].ravel()
+        value = sum(plane[corner] * share for corner, share in zip(corners, shares, strict=True))
+        result[..., channel] = np.rint(value) if image.dtype.kind in "iu" else value
+    return result
 
 
 def _checked(image: np.ndarray, maps: Sequence[np.ndarray]) -> tuple[np.ndarray, Maps]:

@@ -33,7 +33,7 @@ class CropSampler:
     augment
         True: flips, quarter turns and colour as ``data.augment``; a dictionary: its options, such as
         ``{"elastic_chance": 0.3}``; False: crops only; or a function of your own, called as
-        ``f(image, *maps, rng=rng, crop=(h, w))`` on the whole image, that returns ``(image, *maps)`` of the crop's size.
+        ``f(image, *maps, rng=rng, crop=(h, w))`` on the whole image; it returns the crop and its maps.
     binary
         True: y is 1 where the label is not 0 (instances to "nucleus or not"). False: y is the label as it is.
     weights
