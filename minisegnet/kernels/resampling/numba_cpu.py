@@ -22,10 +22,9 @@ def resize_bilinear(input, size, align_corners=False, scale=(None, None)):
     """Resize images by linear interpolation; see ``reference.resize_bilinear``."""
     n, c, h, w = input.shape
     output = np.empty((n, *size, c), input.dtype)
-    tops, bottoms, down = bilinear_taps(h, size[0], align_corners, scale[0])
-    lefts, rights, across = bilinear_taps(w, size[1], align_corners, scale[1])
-    down, across = down.astype(input.dtype), across.astype(input.dtype)
-    _resize_bilinear(channels_last(input), tops, bottoms, down, lefts, rights, across, output)
+    rows = _taps(h, size[0], align_corners, scale[0], input.dtype)
+    columns = _taps(w, size[1], align_corners, scale[1], input.dtype)
+    _resize_bilinear(channels_last(input), rows, columns, output)
     return channels_first(output)
 
 
@@ -34,36 +33,66 @@ def resize_bilinear_grad(grad_output, input_size, align_corners=False, scale=(No
     """Return the gradient of ``resize_bilinear``; see ``reference.resize_bilinear_grad``."""
     n, c, oh, ow = grad_output.shape
     grad_input = np.empty((n, *input_size, c), grad_output.dtype)
-    rows = _readers(*bilinear_taps(input_size[0], oh, align_corners, scale[0]), input_size[0], grad_output.dtype)
-    columns = _readers(*bilinear_taps(input_size[1], ow, align_corners, scale[1]), input_size[1], grad_output.dtype)
-    _resize_bilinear_grad(channels_last(grad_output), *rows, *columns, grad_input)
+    rows = _taps(input_size[0], oh, align_corners, scale[0], grad_output.dtype)
+    columns = _taps(input_size[1], ow, align_corners, scale[1], grad_output.dtype)
+    _resize_bilinear_grad(channels_last(grad_output), rows, columns, grad_input)
     return channels_first(grad_input)
 
 
-def _readers(lower, upper, fraction, in_size, dtype):
-    """Turn taps around: for each input pixel, which outputs read it, and with what weight.
+def _taps(in_size, out_size, align_corners, scale, dtype):
+    """Return the taps of one axis with the weights of both, and who reads: pixel i, only first[i] <= output < stop[i].
 
-    Returns (first, stop, of_lower, of_upper): pixel i is read by the outputs first[i] <= o < stop[i], as their lower
-    pixel with weight of_lower[o] and as their upper one with weight of_upper[o]. They are neighbours, as ``lower`` and
-    ``upper`` do not decrease and differ by at most one.
+    The readers are neighbours because ``lower`` and ``upper`` never decrease and differ by at most one. The weights have
+    the image's type: were they float64, or Python's 1, the loops would compute in float64.
     """
+    lower, upper, fraction = bilinear_taps(in_size, out_size, align_corners, scale)
     i = np.arange(in_size)
     first, stop = np.searchsorted(upper, i, side="left"), np.searchsorted(lower, i, side="right")
-    return first, stop, lower, upper, (1 - fraction).astype(dtype), fraction.astype(dtype)
+    return lower, upper, (1 - fraction).astype(dtype), fraction.astype(dtype), first, stop
 
 
-def _resize_bilinear_py(input, tops, bottoms, down, lefts, rights, across, output):
+def _resize_bilinear_py(input, rows, columns, output):
     n, oh, ow, channels = output.shape
-    _, h, w, _ = input.shape
+    w = input.shape[2]
+    top, bottom, of_top, of_bottom, _, _ = rows
+    left, right, of_left, of_right, _, _ = columns
     for task in prange(n * oh):
         image, y = task // oh, task % oh
-        top, bottom = input[image, tops[y]], input[image, bottoms[y]]
+        above, below = input[image, top[y]], input[image, bottom[y]]
         row = np.empty((w, channels), input.dtype)
-        to_bottom = down[y]
         for x in range(w):
             for c in range(channels):
-                row[x, c] = (1 - to_bottom) * top[x, c] + to_bottom * bottom[x, c]
+                row[x, c] = of_top[y] * above[x, c] + of_bottom[y] * below[x, c]
         for x in range(ow):
-            left, right, to_right = lefts[x], rights[x], across[x]
+            before, after = row[left[x]], row[right[x]]
+            pixel = output[image, y, x]
             for c in range(channels):
-                output[image, y, x, c] = (1 - to_right) * row[left, c] + to_right * row[right, c]
+                pixel[c] = of_left[x] * before[c] + of_right[x] * after[c]
+
+
+def _resize_bilinear_grad_py(grad_output, rows, columns, grad_input):
+    n, h, w, channels = grad_input.shape
+    ow = grad_output.shape[2]
+    top, _, of_top, of_bottom, first_row, stop_row = rows
+    left, _, of_left, of_right, first_column, stop_column = columns
+    for task in prange(n * h):
+        image, y = task // h, task % h
+        row = np.zeros((ow, channels), grad_output.dtype)
+        for o in range(first_row[y], stop_row[y]):
+            weight = of_top[o] if top[o] == y else of_bottom[o]
+            reader = grad_output[image, o]
+            for x in range(ow):
+                for c in range(channels):
+                    row[x, c] += weight * reader[x, c]
+        for x in range(w):
+            pixel = grad_input[image, y, x]
+            for c in range(channels):
+                pixel[c] = 0
+            for o in range(first_column[x], stop_column[x]):
+                weight = of_left[o] if left[o] == x else of_right[o]
+                for c in range(channels):
+                    pixel[c] += weight * row[o, c]
+
+
+_resize_bilinear = njit(**OPTIONS)(_resize_bilinear_py)
+_resize_bilinear_grad = njit(**OPTIONS)(_resize_bilinear_grad_py)

@@ -28,7 +28,7 @@ def resize_bilinear(input, size, align_corners=False, scale=(None, None)):
     Returns
     -------
     array (N, C, OH, OW)
-        Of the input's type. A NaN or an infinity spreads to the outputs that read its pixel, even with a fraction of 0.
+        Of the input's type. A NaN spreads to every output that reads its pixel, even with a fraction of 0.
 
     Notes
     -----

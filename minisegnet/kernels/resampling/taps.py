@@ -27,7 +27,7 @@ def bilinear_taps(
         Neighbouring pixels, both non-decreasing; ``upper`` is ``lower + 1``, except at the last pixel, which is its own
         neighbour.
     fraction : float64 array (out_size,)
-        How far the output lies from ``lower`` to ``upper``, in [0, 1].
+        How far the output lies from ``lower`` to ``upper``, in [0, 1); 0 where they are the same pixel.
 
     Notes
     -----
@@ -44,4 +44,5 @@ def bilinear_taps(
         step = 1 / scale if scale is not None else in_size / out_size
         position = np.maximum((i + 0.5) * step - 0.5, 0.0)
     lower = np.minimum(position.astype(np.int64), in_size - 1)
-    return lower, np.minimum(lower + 1, in_size - 1), np.clip(position - lower, 0.0, 1.0)
+    upper = np.minimum(lower + 1, in_size - 1)
+    return lower, upper, np.where(lower == upper, 0.0, position - lower)
