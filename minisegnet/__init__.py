@@ -13,9 +13,10 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 from . import functional, nn
-from .autograd import Tensor, detect_anomaly, enable_grad, is_grad_enabled, no_grad, tensor
+from .autograd import Tensor, detect_anomaly, enable_grad, is_grad_enabled, no_grad
 from .backend import compare_sources, current_backend, use_backend, use_kernels
 from .functional import cat, stack
+from .functional.creation import from_numpy, ones, randn, tensor, zeros
 from .random import manual_seed
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "enable_grad",
     "explorers",
     "figures",
+    "from_numpy",
     "functional",
     "interop",
     "is_grad_enabled",
@@ -37,15 +39,29 @@ __all__ = [
     "models",
     "nn",
     "no_grad",
+    "ones",
     "optim",
+    "randn",
     "stack",
     "tensor",
     "training",
     "use_backend",
     "use_kernels",
+    "zeros",
 ]
 
-_ON_FIRST_USE = {"course", "data", "explorers", "figures", "interop", "losses", "metrics", "models", "optim", "training"}
+_ON_FIRST_USE = {
+    "course",
+    "data",
+    "explorers",
+    "figures",
+    "interop",
+    "losses",
+    "metrics",
+    "models",
+    "optim",
+    "training",
+}
 
 
 def __getattr__(name: str) -> object:

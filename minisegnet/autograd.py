@@ -9,9 +9,11 @@ This is reverse-mode automatic differentiation (Baydin et al., 2018, section 3.2
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,43 +33,29 @@ def is_grad_enabled() -> bool:
     return _mode.enabled
 
 
-class _Switch:
-    """A context manager and decorator that sets one flag of this thread, and restores it."""
-
-    flag, value = "enabled", True
-
-    def __enter__(self) -> None:
-        self.__dict__.setdefault("_before", []).append(getattr(_mode, self.flag))
-        setattr(_mode, self.flag, self.value)
-
-    def __exit__(self, *_: object) -> None:
-        setattr(_mode, self.flag, self.__dict__["_before"].pop())
-
-    def __call__(self, function: Callable) -> Callable:
-        from functools import wraps
-
-        @wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with type(self)():
-                return function(*args, **kwargs)
-
-        return wrapper
+@contextmanager
+def _switched(flag: str, value: bool) -> Iterator[None]:
+    before = getattr(_mode, flag)
+    setattr(_mode, flag, value)
+    try:
+        yield
+    finally:
+        setattr(_mode, flag, before)
 
 
-class no_grad(_Switch):  # noqa: N801 (PyTorch's name)
+def no_grad() -> AbstractContextManager:
     """``with no_grad():`` nothing is recorded in this thread, which saves memory; also a decorator."""
+    return _switched("enabled", False)
 
-    value = False
 
-
-class enable_grad(_Switch):  # noqa: N801
+def enable_grad() -> AbstractContextManager:
     """``with enable_grad():`` recording is on again, inside a ``no_grad`` block."""
+    return _switched("enabled", True)
 
 
-class detect_anomaly(_Switch):  # noqa: N801
+def detect_anomaly() -> AbstractContextManager:
     """``with detect_anomaly():`` stop at the first operation whose result or gradient is not finite, and name it."""
-
-    flag = "anomaly"
+    return _switched("anomaly", True)
 
 
 def unwrap(value: Any) -> Any:
@@ -75,10 +63,16 @@ def unwrap(value: Any) -> Any:
     return value.data if isinstance(value, Tensor) else value
 
 
-def _fingerprint(array: Any) -> bytes:
-    """Return the bytes of up to 5 samples an axis (the last included): cheap, and a changed array rarely keeps them."""
-    axes = tuple(slice(None, None, -(n // 4)) if n >= 4 else slice(None) for n in array.shape)
-    return array[axes].tobytes()
+def _fingerprint(array: Any) -> int:
+    """Return a number that changes with a small array, and rarely fails to with a large one (up to 5 samples an axis)."""
+    if array.size > 4096:
+        array = array[tuple(slice(None, None, -(n // 4)) if n >= 4 else slice(None) for n in array.shape)]
+    return hash(array.tobytes())
+
+
+def _require_finite(arrays: Any, what: str) -> None:
+    if _mode.anomaly and not all(a is None or a.dtype.kind != "f" or bool(np.isfinite(a).all()) for a in arrays):
+        raise FloatingPointError(f"{what} is not finite (NaN or infinity)")
 
 
 class Context:
@@ -87,7 +81,7 @@ class Context:
     def __init__(self) -> None:
         self.needs_input_grad: tuple[bool, ...] = ()
         self._saved: tuple[Any, ...] | None = ()
-        self._prints: list[bytes | None] = []
+        self._prints: list[int | None] = []
 
     def save_for_backward(self, *arrays: Any) -> None:
         """Keep arrays until backward has passed; a change in place in the meantime is detected."""
@@ -97,32 +91,50 @@ class Context:
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
         """The arrays given to ``save_for_backward``."""
-        if self._saved is None:
-            raise RuntimeError(
-                "backward through this graph a second time: its saved arrays were freed by the first pass. "
-                "Run the forward again, or call backward(retain_graph=True) the first time."
-            )
+        assert self._saved is not None
         for array, before in zip(self._saved, self._prints, strict=True):
             if before is not None and _fingerprint(array) != before:
                 raise RuntimeError(
-                    f"an array of shape {array.shape} that backward needs was changed in place after the forward. "
-                    "Write `y = x + 1` instead of `x.data += 1` between forward and backward, or change a copy."
+                    f"an array of shape {array.shape} that backward needs was changed in place after the forward: "
+                    "call backward first, or change a copy (x = x + 1 instead of x.data += 1)"
                 )
         return self._saved
 
-    def free(self) -> None:
-        """Drop the saved arrays."""
-        self._saved, self._prints = None, []
-
 
 class Node:
-    """One recorded operation: the function, its context and the tensors it came from."""
+    """One recorded operation: the function, its context, the tensors it came from, and the gradients that have arrived."""
 
-    __slots__ = ("context", "function", "grads", "inputs")
+    __slots__ = ("context", "function", "grads", "inputs", "number")
+    _numbers = itertools.count()
 
     def __init__(self, function: type[Function], context: Context, inputs: tuple[Tensor | None, ...], outputs: int):
         self.function, self.context, self.inputs = function, context, inputs
         self.grads: list[Any] = [None] * outputs
+        self.number = next(Node._numbers)
+
+    def step_back(self, retain_graph: bool) -> set[Node]:
+        """Turn the gradients that arrived here into the inputs' gradients; return the nodes that those came from."""
+        if self.context._saved is None:
+            raise RuntimeError(
+                f"backward through {self.function.__name__} a second time: the first pass freed its arrays. "
+                "Run the forward again, or call backward(retain_graph=True) the first time"
+            )
+        arrived, self.grads = self.grads, [None] * len(self.grads)
+        grads = self.function.backward(self.context, *arrived)
+        grads = grads if isinstance(grads, tuple) else (grads,)
+        _require_finite(grads, f"the gradient computed by the backward of {self.function.__name__}")
+        reached = set()
+        for tensor, grad in zip(self.inputs, grads, strict=True):
+            if tensor is not None and grad is not None:
+                if grad.shape != tensor.shape:
+                    raise ValueError(
+                        f"the backward of {self.function.__name__} returned a gradient of shape {grad.shape} "
+                        f"for an input of shape {tensor.shape}"
+                    )
+                reached.add(tensor._receive(grad))
+        if not retain_graph:
+            self.context._saved, self.inputs = None, ()
+        return reached - {None}
 
 
 class Function:
@@ -132,15 +144,8 @@ class Function:
     ``backward(ctx, *grad_outputs)`` returns one gradient per input (``None`` where there is none).
     """
 
-    @staticmethod
-    def forward(ctx: Context, *inputs: Any, **options: Any) -> Any:
-        """Compute the output arrays."""
-        raise NotImplementedError
-
-    @staticmethod
-    def backward(ctx: Context, *grad_outputs: Any) -> Any:
-        """Return the gradients with respect to the inputs of ``forward``."""
-        raise NotImplementedError
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
 
     @classmethod
     def apply(cls, *inputs: Any, **options: Any) -> Any:
@@ -150,8 +155,7 @@ class Function:
         record = _mode.enabled and any(context.needs_input_grad)
         result = cls.forward(context, *(unwrap(x) for x in inputs), **options)
         outputs = tuple(Tensor(r) for r in (result if isinstance(result, tuple) else (result,)))
-        if _mode.anomaly:
-            _require_finite((o.data for o in outputs), f"the result of {cls.__name__}")
+        _require_finite((o.data for o in outputs), f"the result of {cls.__name__}")
         if record:
             kept = tuple(x if need else None for x, need in zip(inputs, context.needs_input_grad, strict=True))
             node = Node(cls, context, kept, len(outputs))
@@ -161,12 +165,6 @@ class Function:
         return outputs if isinstance(result, tuple) else outputs[0]
 
 
-def _require_finite(arrays: Any, what: str) -> None:
-    for array in arrays:
-        if array is not None and array.dtype.kind == "f" and not bool(np.isfinite(array).all()):
-            raise FloatingPointError(f"{what} is not finite (NaN or infinity)")
-
-
 class Tensor:
     """An array on the tape: ``data`` (NumPy or CuPy), ``grad`` (a Tensor, or None) and where it came from.
 
@@ -174,21 +172,27 @@ class Tensor:
     Arithmetic, slicing and the rest are taught to this class by ``minisegnet.functional.arithmetic``.
     """
 
+    if TYPE_CHECKING:  # what functional/ teaches this class
+        __add__: Callable[..., Tensor]
+        __sub__: Callable[..., Tensor]
+        __mul__: Callable[..., Tensor]
+        __truediv__: Callable[..., Tensor]
+        __getitem__: Callable[..., Tensor]
+
+        def __getattr__(self, name: str) -> Any: ...
+
     __array_priority__ = 1000.0  # so that ndarray + Tensor asks the Tensor
-    __slots__ = ("__weakref__", "_data", "_node", "_position", "grad", "name", "requires_grad")
+    __slots__ = ("__weakref__", "_data", "_node", "_position", "grad", "requires_grad")
 
     def __init__(self, data: Any, requires_grad: bool = False):
         data = unwrap(data)
         if not hasattr(data, "__array_function__"):
-            data = np.asarray(data, dtype=np.float32)
-        elif not hasattr(data, "strides"):
-            raise TypeError(f"data must be an array or numbers, got {type(data).__name__}")
-        self.data = np.asarray(data) if isinstance(data, np.generic) else data
+            data = np.asarray(data, dtype=None if isinstance(data, np.generic) else np.float32)
+        self.data = data
         if requires_grad and self.dtype.kind != "f":
             raise TypeError(f"only floating-point tensors can require gradients, this one is {self.dtype}")
         self.requires_grad = requires_grad
         self.grad: Tensor | None = None
-        self.name = ""
         self._node: Node | None = None
         self._position = 0
 
@@ -230,73 +234,22 @@ class Tensor:
             raise RuntimeError("backward: this tensor does not require a gradient (was it made under no_grad()?)")
         if grad is None:
             if self._data.size != 1:
-                raise RuntimeError(f"backward: grad can be left out for a single number only, this has shape {self.shape}")
+                raise RuntimeError(f"backward: only a single number needs no grad, this has shape {self.shape}")
             grad = np.ones_like(self._data)
         grad = unwrap(grad)
-        if getattr(grad, "shape", ()) != self.shape:
-            raise ValueError(f"backward: grad must have the tensor's shape {self.shape}, got {getattr(grad, 'shape', ())}")
-        self._receive(grad.astype(self.dtype, copy=False))
-        for node in self._nodes_from_last():
-            _step_back(node, retain_graph)
+        if np.shape(grad) != self.shape:
+            raise ValueError(f"backward: grad must have the tensor's shape {self.shape}, got {np.shape(grad)}")
+        todo = {self._receive(grad.astype(self.dtype, copy=False))} - {None}
+        while todo:  # the youngest first: everything that used its results has then passed its gradient on
+            node = max(todo, key=lambda n: n.number)
+            todo.remove(node)
+            todo |= node.step_back(retain_graph)
 
-    def _receive(self, grad: Any) -> None:
+    def _receive(self, grad: Any) -> Node | None:
         """Add one gradient that flows into this tensor; a leaf keeps it, a result hands it to its node."""
-        if self._node is not None:
+        if self._node is None:
+            self.grad = Tensor(grad.copy(order="K") if self.grad is None else self.grad.data + grad)
+        else:
             before = self._node.grads[self._position]
             self._node.grads[self._position] = grad if before is None else before + grad
-        else:
-            self.grad = Tensor(grad.copy(order="K") if self.grad is None else self.grad.data + grad)
-
-    def _nodes_from_last(self) -> Iterator[Node]:
-        """Yield the recorded nodes so that each comes after everything that used its results."""
-        order: list[Node] = []
-        seen: set[int] = set()
-        stack: list[tuple[Node, bool]] = [(self._node, False)] if self._node else []
-        while stack:
-            node, done = stack.pop()
-            if done:
-                order.append(node)
-            elif id(node) not in seen:
-                seen.add(id(node))
-                stack.append((node, True))
-                stack.extend((x._node, False) for x in node.inputs if x is not None and x._node is not None)
-        while order:
-            yield order.pop()
-
-    def __repr__(self) -> str:
-        """Show values, and type and gradient only where they are not the usual."""
-        text = np.array2string(self.__array__(), separator=", ", prefix="tensor(", precision=4)
-        extra = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
-        mark = f", from={self._node.function.__name__}" if self._node else ", requires_grad=True" * self.requires_grad
-        return f"tensor({text}{extra}{mark})"
-
-
-def _step_back(node: Node, retain_graph: bool) -> None:
-    """Turn the gradients that arrived at a node into its inputs' gradients, then free what it kept."""
-    arrived, node.grads = node.grads, [None] * len(node.grads)
-    if all(g is None for g in arrived):
-        return
-    grads = node.function.backward(node.context, *arrived)
-    grads = grads if isinstance(grads, tuple) else (grads,)
-    if _mode.anomaly:
-        _require_finite(grads, f"the gradient computed by the backward of {node.function.__name__}")
-    if not retain_graph:
-        node.context.free()
-    for tensor, grad in zip(node.inputs, grads, strict=True):
-        if tensor is not None and grad is not None:
-            if grad.shape != tensor.shape:
-                raise ValueError(
-                    f"the backward of {node.function.__name__} returned a gradient of shape {grad.shape} "
-                    f"for an input of shape {tensor.shape}"
-                )
-            tensor._receive(grad)
-
-
-def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Return a Tensor that holds its own copy of ``data``; Python numbers become float32 (integers int64), as in PyTorch."""
-    array = unwrap(data)
-    if not hasattr(array, "__array_function__"):
-        array = np.array(array)
-        if dtype is None and array.dtype == np.float64:
-            dtype = np.float32
-    return Tensor(array.astype(dtype or array.dtype, copy=True), requires_grad)
+        return self._node

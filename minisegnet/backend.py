@@ -81,10 +81,14 @@ def require(backend: str) -> None:
     if backend not in MODULES:
         raise ValueError(f"backend must be one of {', '.join(MODULES)}, got {backend!r}")
     if backend != "reference" and importlib.util.find_spec(backend) is None:
-        raise RuntimeError(f"the backend {backend!r} needs the package {backend!r}, which is not installed. {CURES[backend]}")
+        raise RuntimeError(
+            f"the backend {backend!r} needs the package {backend!r}, which is not installed. {CURES[backend]}"
+        )
     probe = f"{__package__}.kernels.convolution.{MODULES[backend]}"
     if importlib.util.find_spec(probe) is None:
-        raise RuntimeError(f"the backend {backend!r} has no kernels in this version of minisegnet: {probe} does not exist")
+        raise RuntimeError(
+            f"the backend {backend!r} has no kernels in this version of minisegnet: {probe} does not exist"
+        )
 
 
 def current_backend() -> str:

@@ -48,7 +48,9 @@ def effective_kernel(kernel: int, dilation: int) -> int:
     return kernel + (kernel - 1) * (dilation - 1)
 
 
-def conv_output_size(size: Size, kernel: Size, stride: Size, padding: Size, dilation: Size, what: str = "conv2d") -> Size:
+def conv_output_size(
+    size: Size, kernel: Size, stride: Size, padding: Size, dilation: Size, what: str = "conv2d"
+) -> Size:
     """Return (OH, OW) of a convolution: floor((H + 2p - d(k - 1) - 1) / s) + 1 on each axis.
 
     Raises

@@ -1,0 +1,63 @@
+"""Checks that every operation shares: what came, what was expected, and the cure, in one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor
+
+
+def as_tensor(value: Any) -> Tensor:
+    """Return a Tensor around an array or numbers; a Tensor as it is."""
+    return value if isinstance(value, Tensor) else Tensor(value)
+
+
+def float_tensor(value: Any, what: str, name: str = "input") -> Tensor:
+    """Return ``value`` as a Tensor, and insist on float32 or float64.
+
+    Raises
+    ------
+    TypeError
+        For integers and other types; the message says how to convert.
+    """
+    x = as_tensor(value)
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(
+            f"{what}: {name} must be float32 or float64, got {x.dtype}; "
+            f"convert it first, for an 8-bit image: {name}.astype(np.float32) / 255"
+        )
+    return x
+
+
+def same_dtype(what: str, **tensors: Tensor | None) -> None:
+    """Raise a TypeError that names both if two tensors have different types."""
+    (first, x), *others = tensors.items()
+    for name, y in others:
+        if y is not None and x is not None and y.dtype != x.dtype:
+            raise TypeError(
+                f"{what}: {first} is {x.dtype}, but {name} is {y.dtype}; they must be the same: "
+                f"convert with .to(np.float32) or .astype(np.float32)"
+            )
+
+
+def images(value: Any, what: str) -> tuple[Tensor, bool]:
+    """Return (N, C, H, W) float images, and whether one image (C, H, W) came without its batch axis.
+
+    Raises
+    ------
+    ValueError
+        For any other rank.
+    """
+    x = float_tensor(value, what)
+    if x.ndim not in (3, 4):
+        raise ValueError(
+            f"{what}: input must have 4 axes (N, C, H, W) or 3 (C, H, W) for one image, got {x.ndim}: shape {x.shape}"
+        )
+    return (x[None], True) if x.ndim == 3 else (x, False)
+
+
+def unbatch(output: Tensor, single: bool) -> Tensor:
+    """Remove the batch axis again that ``images`` added."""
+    return output[0] if single else output

@@ -1,0 +1,218 @@
+"""Losses as PyTorch's functional names them: what is small when the prediction is right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..arrays import array_module
+from ..autograd import Context, Function, Tensor, unwrap
+from ..backend import kernels_for
+from .activation import log_softmax
+from .checks import as_tensor, float_tensor, same_dtype
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+class SoftmaxCrossEntropy(Function):
+    """Per pixel: weight * (log of the sum of exponentials - the logit of the true class). Derivative: p - one-hot."""
+
+    @staticmethod
+    def forward(ctx: Context, logits: Any, target: Any, pixel_weight: Any) -> Any:
+        ctx.kernels = kernels_for(logits, target, pixel_weight)
+        losses, log_sum_exp = ctx.kernels.softmax_cross_entropy(logits, target, pixel_weight)
+        ctx.save_for_backward(logits, target, pixel_weight, log_sum_exp)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Context, grad_losses: Any) -> Any:
+        return ctx.kernels.softmax_cross_entropy_grad(grad_losses, *ctx.saved_tensors), None, None
+
+
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    pixel_weight: Any = None,
+) -> Tensor:
+    """Softmax followed by the negative log likelihood, as ``torch.nn.functional.cross_entropy``.
+
+    Parameters
+    ----------
+    input : (N, K, H, W) scores ("logits"); any (N, K, ...), or (K,)
+    target : (N, H, W) integers in [0, K), or probabilities of input's shape
+    weight : (K,), one weight a class
+    ignore_index : pixels with this label do not count
+    reduction : "mean" (weighted: the sum of weights divides), "sum" or "none"
+    label_smoothing : in [0, 1], how much of the target is spread over all classes
+    pixel_weight : (N, H, W), one weight a pixel, such as the border weights of the U-Net paper (PyTorch has none)
+
+    Raises
+    ------
+    TypeError, ValueError
+        For shapes and types that do not fit, and labels out of range.
+    """
+    x = float_tensor(input, "cross_entropy")
+    y = as_tensor(target).data
+    _reduction(reduction, "cross_entropy")
+    if x.ndim < 1 or not 0 <= label_smoothing <= 1:
+        raise ValueError(
+            f"cross_entropy: input must have a class axis and label_smoothing be in [0, 1], got {label_smoothing}"
+        )
+    if x.ndim == 1:
+        x, y = x[None], y[None]
+        result = cross_entropy(x, y, weight, ignore_index, reduction, label_smoothing, pixel_weight)
+        return result[0] if reduction == "none" else result
+    xp, (n, k) = array_module(x.data, y), x.shape[:2]
+    class_weight = _class_weight(weight, k, x, xp)
+    if y.dtype.kind == "f" and y.shape == x.shape:
+        return _soft_targets(x, y, class_weight, reduction, label_smoothing, pixel_weight)
+    y = _labels(y, x.shape, ignore_index, "cross_entropy")
+    counts = y != ignore_index
+    y = xp.where(counts, y, 0).astype(np.int64, copy=False)
+    pixels = counts.astype(x.dtype) if class_weight is None else class_weight[y] * counts
+    if pixel_weight is not None:
+        extra = unwrap(pixel_weight)
+        if tuple(np.shape(extra)) != y.shape:
+            raise ValueError(f"cross_entropy: pixel_weight must have target's shape {y.shape}, got {np.shape(extra)}")
+        pixels = pixels * xp.asarray(extra, x.dtype)
+    flat = x.reshape(n, k, int(np.prod(x.shape[2:])))
+    losses = SoftmaxCrossEntropy.apply(flat, y.reshape(n, -1), pixels.reshape(n, -1)).reshape(y.shape)
+    if label_smoothing:
+        others = -log_softmax(x, 1)
+        if class_weight is not None:
+            others = others * class_weight.reshape((k,) + (1,) * (x.ndim - 2))
+        scale = counts if pixel_weight is None else counts * xp.asarray(unwrap(pixel_weight), x.dtype)
+        losses = losses * (1 - label_smoothing) + others.sum(1) * Tensor(scale.astype(x.dtype)) * (label_smoothing / k)
+    if reduction == "mean":
+        return losses.sum() / float(pixels.sum(dtype=np.float64)) if pixels.any() else losses.sum() * float("nan")
+    return losses.sum() if reduction == "sum" else losses
+
+
+def _soft_targets(x: Tensor, y: Any, class_weight: Any, reduction: str, smoothing: float, pixel_weight: Any) -> Tensor:
+    """Targets that are probabilities themselves."""
+    k = x.shape[1]
+    y = y.astype(x.dtype, copy=False) * (1 - smoothing) + smoothing / k
+    if class_weight is not None:
+        y = y * class_weight.reshape((k,) + (1,) * (x.ndim - 2))
+    losses = (-log_softmax(x, 1) * y).sum(1)
+    if pixel_weight is not None:
+        losses = losses * unwrap(pixel_weight)
+    return (
+        losses.sum() / float(losses.data.size)
+        if reduction == "mean"
+        else losses.sum()
+        if reduction == "sum"
+        else losses
+    )
+
+
+def _class_weight(weight: Any, k: int, x: Tensor, xp: Any) -> Any:
+    if weight is None:
+        return None
+    array = xp.asarray(unwrap(weight), x.dtype)
+    if array.shape != (k,):
+        raise ValueError(f"cross_entropy: weight must have one number for each of {k} classes, got shape {array.shape}")
+    return array
+
+
+def _labels(y: Any, shape: tuple[int, ...], ignore_index: int, what: str) -> Any:
+    """Return integer labels that fit scores of ``shape`` and are in range."""
+    expected = (shape[0], *shape[2:])
+    if y.shape != expected:
+        raise ValueError(f"{what}: target must have shape {expected} for input {shape}, got {y.shape}")
+    if y.dtype.kind == "b":
+        y = y.astype(np.int64)
+    if y.dtype.kind not in "iu":
+        raise TypeError(
+            f"{what}: target must hold integers (class numbers), got {y.dtype}; convert with .astype(np.int64)"
+        )
+    y = y.astype(np.int64, copy=False)
+    wrong = (y != ignore_index) & ((y < 0) | (y >= shape[1]))
+    if wrong.any():
+        raise ValueError(
+            f"{what}: target holds the label {int(y[wrong][0])}, but input has {shape[1]} classes (0 to {shape[1] - 1}); "
+            f"ignore_index is {ignore_index}"
+        )
+    return y
+
+
+def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
+    """Return the negative of the log-probabilities ``input`` (N, K, ...) at the true classes, as PyTorch."""
+    x = float_tensor(input, "nll_loss")
+    xp, k = array_module(x.data), x.shape[1]
+    y = _labels(as_tensor(target).data, x.shape, ignore_index, "nll_loss")
+    _reduction(reduction, "nll_loss")
+    class_weight = _class_weight(weight, k, x, xp)
+    weights = (y != ignore_index).astype(x.dtype)
+    y = xp.where(y == ignore_index, 0, y)
+    if class_weight is not None:
+        weights = weights * class_weight[y]
+    hot = xp.moveaxis(xp.eye(k, dtype=x.dtype)[y], -1, 1)
+    losses = (x * hot).sum(1) * Tensor(-weights)
+    if reduction == "mean":
+        return losses.sum() / float(weights.sum(dtype=np.float64))
+    return losses.sum() if reduction == "sum" else losses
+
+
+class BinaryCrossEntropyWithLogits(Function):
+    """(1 - t) x + (1 + (p - 1) t) log(1 + exp(-x)) in a form that never overflows; p weighs the positives."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Any, t: Any, positive: Any) -> Any:
+        xp = array_module(x)
+        ctx.save_for_backward(x, t, positive)
+        softplus = xp.log1p(xp.exp(-abs(x))) + xp.maximum(-x, 0)
+        return (1 - t) * x + (1 + (positive - 1) * t) * softplus
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Any) -> Any:
+        x, t, positive = ctx.saved_tensors
+        probability = 0.5 * (1 + array_module(x).tanh(0.5 * x))
+        return grad_output * ((1 - t) - (1 + (positive - 1) * t) * (1 - probability)), None, None
+
+
+def binary_cross_entropy_with_logits(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Tensor:
+    """Cross-entropy of two classes from one score a pixel, as PyTorch.
+
+    Parameters
+    ----------
+    input : scores, any shape
+    target : the same shape, in [0, 1]
+    weight : broadcasts to that shape, multiplies the losses
+    pos_weight : broadcasts to that shape, multiplies the positives' part
+    """
+    what = "binary_cross_entropy_with_logits"
+    x = float_tensor(input, what)
+    _reduction(reduction, what)
+    xp = array_module(x.data)
+    t = xp.asarray(unwrap(target), x.dtype)
+    if t.shape != x.shape:
+        raise ValueError(f"{what}: target must have the shape of input {x.shape}, got {t.shape}")
+    positive = xp.asarray(1 if pos_weight is None else unwrap(pos_weight), x.dtype)
+    losses = BinaryCrossEntropyWithLogits.apply(x, t, positive)
+    if weight is not None:
+        losses = losses * Tensor(xp.asarray(unwrap(weight), x.dtype))
+    return losses.mean() if reduction == "mean" else losses.sum() if reduction == "sum" else losses
+
+
+def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """Return the squared difference, averaged, summed or as it is."""
+    x, y = float_tensor(input, "mse_loss"), as_tensor(target)
+    _reduction(reduction, "mse_loss")
+    same_dtype("mse_loss", input=x, target=y)
+    if x.shape != y.shape:
+        raise ValueError(f"mse_loss: target must have the shape of input {x.shape}, got {y.shape}")
+    losses = (x - y) ** 2
+    return losses.mean() if reduction == "mean" else losses.sum() if reduction == "sum" else losses
+
+
+def _reduction(reduction: str, what: str) -> None:
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"{what}: reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")

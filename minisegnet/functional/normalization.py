@@ -1,0 +1,117 @@
+"""Batch normalization (Ioffe and Szegedy, 2015): each channel shifted and scaled to mean 0 and variance 1, then freed again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..arrays import array_module
+from ..autograd import Context, Function, Tensor, unwrap
+from ..backend import kernels_for
+from .checks import float_tensor, same_dtype
+
+
+class BatchNormTraining(Function):
+    """With the statistics of this batch, through which gradients flow (paper, section 3, the six equations)."""
+
+    @staticmethod
+    def forward(ctx: Context, input: Any, weight: Any, bias: Any, eps: float) -> Any:
+        ctx.kernels, ctx.eps = kernels_for(input, weight, bias), eps
+        output, mean, variance = ctx.kernels.batch_norm(input, weight, bias, eps)
+        ctx.save_for_backward(input, weight, mean, variance)
+        return output, mean, variance
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Any, *_: Any) -> Any:
+        input, weight, mean, variance = ctx.saved_tensors
+        return *ctx.kernels.batch_norm_grad(grad_output, input, weight, mean, variance, ctx.eps), None
+
+
+class BatchNormEvaluation(Function):
+    """With fixed statistics: one multiplication and one addition a channel."""
+
+    @staticmethod
+    def forward(ctx: Context, input: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: float) -> Any:
+        ctx.kernels = kernels_for(input, weight, bias)
+        ctx.mean, ctx.inverse = mean, 1 / array_module(variance).sqrt(variance + eps)
+        ctx.save_for_backward(input, weight)
+        scale = weight * ctx.inverse
+        return ctx.kernels.channel_affine(input, scale, bias - mean * scale)
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Any) -> Any:
+        input, weight = ctx.saved_tensors
+        grad_bias = grad_output.sum(axis=(0, 2, 3), dtype=np.float64)
+        grad_weight = ((grad_output * input).sum(axis=(0, 2, 3), dtype=np.float64) - grad_bias * ctx.mean) * ctx.inverse
+        scale = weight * ctx.inverse
+        grad_input = ctx.kernels.channel_affine(grad_output, scale, scale * 0) if ctx.needs_input_grad[0] else None
+        return grad_input, grad_weight.astype(weight.dtype), grad_bias.astype(weight.dtype), None, None, None
+
+
+def batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalize each channel, as ``torch.nn.functional.batch_norm``.
+
+    Parameters
+    ----------
+    input : (N, C, H, W), or (N, C)
+    running_mean, running_var : (C,), used when not training, updated in place when training; None keeps none
+    weight, bias : (C,), the scale and shift that are learned (gamma and beta in the paper)
+    training : use the statistics of this batch
+    momentum : how much of the new statistics enters the running ones; the running variance is the unbiased one
+    eps : added to the variance
+
+    Raises
+    ------
+    ValueError
+        If a size is not C, or a batch has a single value a channel, which has no variance.
+    """
+    x = float_tensor(input, "batch_norm")
+    if x.ndim not in (2, 4):
+        raise ValueError(f"batch_norm: input must have the axes (N, C, H, W) or (N, C), got shape {x.shape}")
+    if x.ndim == 2:
+        flat = batch_norm(x[:, :, None, None], running_mean, running_var, weight, bias, training, momentum, eps)
+        return flat[:, :, 0, 0]
+    channels = x.shape[1]
+    xp = array_module(x.data)
+    w = float_tensor(xp.ones(channels, x.dtype) if weight is None else weight, "batch_norm", "weight")
+    b = float_tensor(xp.zeros(channels, x.dtype) if bias is None else bias, "batch_norm", "bias")
+    same_dtype("batch_norm", input=x, weight=w, bias=b)
+    stats = {"weight": w, "bias": b, "running_mean": running_mean, "running_var": running_var}
+    for name, value in stats.items():
+        if value is not None and tuple(unwrap(value).shape) != (channels,):
+            raise ValueError(
+                f"batch_norm: {name} must have one number for each of the {channels} channels of input {x.shape}, "
+                f"got shape {tuple(unwrap(value).shape)}"
+            )
+    if not training and running_mean is not None and running_var is not None:
+        mean, variance = (unwrap(s).astype(np.float64) for s in (running_mean, running_var))
+        return BatchNormEvaluation.apply(x, w, b, mean, variance, eps)
+    if not training:
+        raise ValueError("batch_norm: running_mean and running_var are needed when training=False")
+    count = x.data.size // max(channels, 1)
+    if count == 1:
+        raise ValueError(
+            f"batch_norm: training needs more than one value a channel, got input {x.shape}: one has no variance"
+        )
+    output, mean, variance = BatchNormTraining.apply(x, w, b, eps)
+    if count:
+        _update(running_mean, mean.data, momentum)
+        _update(running_var, variance.data * (count / (count - 1)), momentum)
+    return output
+
+
+def _update(running: Any, new: Any, momentum: float) -> None:
+    """Move running statistics towards the new ones, in place."""
+    if running is not None:
+        array = unwrap(running)
+        array += momentum * (new - array)

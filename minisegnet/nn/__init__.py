@@ -1,0 +1,57 @@
+"""Layers and networks with PyTorch's names: ``from minisegnet import nn``."""
+
+from . import init
+from .containers import ModuleList, Sequential
+from .layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Linear,
+    MaxPool2d,
+    MaxUnpool2d,
+    Upsample,
+)
+from .module import Module, Parameter
+from .simple import (
+    Dropout,
+    Dropout2d,
+    Flatten,
+    Identity,
+    LeakyReLU,
+    ReflectionPad2d,
+    ReLU,
+    ReplicationPad2d,
+    Sigmoid,
+    Softmax,
+    ZeroPad2d,
+)
+
+__all__ = [
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dropout",
+    "Dropout2d",
+    "Flatten",
+    "Identity",
+    "LeakyReLU",
+    "Linear",
+    "MaxPool2d",
+    "MaxUnpool2d",
+    "Module",
+    "ModuleList",
+    "Parameter",
+    "ReLU",
+    "ReflectionPad2d",
+    "ReplicationPad2d",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Upsample",
+    "ZeroPad2d",
+    "init",
+]
