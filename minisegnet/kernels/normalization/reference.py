@@ -30,7 +30,8 @@ def batch_norm(input, weight, bias, eps=1e-5):
     """
     count = max(input.size // input.shape[1], 1)
     mean = input.sum(axis=(0, 2, 3), dtype=np.float64) / count  # (N, C, H, W) -> (C,)
-    centered = input - _channels(mean)  # in float64
+    with np.errstate(invalid="ignore"):  # an infinite pixel makes NaN, and is meant to
+        centered = input - _channels(mean)  # in float64
     variance = (centered**2).sum(axis=(0, 2, 3)) / count  # (C,)
     scale = weight / np.sqrt(variance + eps)
     return (_channels(scale) * centered + _channels(bias)).astype(input.dtype), mean, variance

@@ -66,7 +66,9 @@ def resize_bilinear_grad(grad_output, input_size, align_corners=False, scale=(No
     lower, upper, fraction = _taps(grad_output, h, oh, align_corners, scale[0])
     fraction = fraction[:, None]  # (OH, 1)
     grad_input = np.zeros((n, c, h, w), grad_output.dtype)
-    np.add.at(grad_input, (slice(None), slice(None), lower), (1 - fraction) * grad_rows)  # (N, C, OH, W) -> (N, C, H, W)
+    np.add.at(
+        grad_input, (slice(None), slice(None), lower), (1 - fraction) * grad_rows
+    )  # (N, C, OH, W) -> (N, C, H, W)
     np.add.at(grad_input, (slice(None), slice(None), upper), fraction * grad_rows)
     return grad_input
 
