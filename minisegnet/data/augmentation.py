@@ -165,14 +165,14 @@ def elastic(
     image, maps = _checked(image, maps)
     height, width = image.shape[:2]
     coarse = rng.normal(0, sigma, size=(2, grid, grid))
-    dy, dx = _cubic_weights(height, grid) @ coarse @ _cubic_weights(width, grid).T  # (H, g) (2, g, g) (g, W)
+    dy, dx = cubic_weights(height, grid) @ coarse @ cubic_weights(width, grid).T  # (H, g) (2, g, g) (g, W)
     kept = slice(trim, height - trim), slice(trim, width - trim)
     y, x = (np.arange(height)[:, None] + dy)[kept], (np.arange(width) + dx)[kept]
     near = mirrored(np.rint(y).astype(np.intp), height) * width + mirrored(np.rint(x).astype(np.intp), width)
     return (_bilinear(image, y, x), *(array.reshape(height * width, *array.shape[2:])[near] for array in maps))
 
 
-def _cubic_weights(n: int, grid: int) -> np.ndarray:
+def cubic_weights(n: int, grid: int) -> np.ndarray:
     """Return (n, grid): how much each of ``grid`` points spread over n pixels counts at each pixel (Keys, a = -1/2)."""
     if grid < 2:
         raise ValueError(f"grid must be at least 2 points a side, got {grid}")
