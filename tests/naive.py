@@ -63,7 +63,10 @@ def conv2d_grad_weight(grad_output, input, kernel_size, stride=(1, 1), padding=(
 
 
 def max_pool2d(input, kernel_size, stride, padding=(0, 0), dilation=(1, 1), ceil_mode=False):
-    """Pixels of the padding never win; the first maximum wins; NaN beats every number (the last NaN, as in PyTorch)."""
+    """Pixels of the padding never win; the first maximum wins; NaN beats every number (the last NaN, as in PyTorch).
+
+    A window that holds nothing but padding gives -infinity at -1.
+    """
     height, width = input.shape[2:]
     starts = []
     for n, k, s, p, d in zip((height, width), kernel_size, stride, padding, dilation, strict=True):
@@ -80,17 +83,18 @@ def max_pool2d(input, kernel_size, stride, padding=(0, 0), dilation=(1, 1), ceil
                     value = float(input[n, c, y, x])
                     if place is None or value > best or math.isnan(value):
                         best, place = value, y * width + x
-            values[n, c, oy, ox], indices[n, c, oy, ox] = best, place or 0
+            values[n, c, oy, ox], indices[n, c, oy, ox] = best, -1 if place is None else place
     return values, indices
 
 
 def scatter_to_plane(values, indices, size, accumulate=True):
-    """Add (or put, the last one staying) each value at its flat index in a plane of zeros."""
+    """Add (or put, the last one staying) each value at its flat index in a plane of zeros; outside, it is lost."""
     plane = np.zeros((*values.shape[:2], *size))
     for n, c in product(range(len(values)), range(values.shape[1])):
         for value, index in zip(values[n, c].flat, indices[n, c].flat, strict=True):
             y, x = divmod(int(index), size[1])
-            plane[n, c, y, x] = float(value) + (plane[n, c, y, x] if accumulate else 0.0)
+            if 0 <= y < size[0]:
+                plane[n, c, y, x] = float(value) + (plane[n, c, y, x] if accumulate else 0.0)
     return plane
 
 
@@ -98,7 +102,8 @@ def gather_from_plane(plane, indices):
     values = np.zeros(indices.shape)
     for place in np.ndindex(*indices.shape):
         y, x = divmod(int(indices[place]), plane.shape[3])
-        values[place] = float(plane[place[0], place[1], y, x])
+        if 0 <= y < plane.shape[2]:
+            values[place] = float(plane[place[0], place[1], y, x])
     return values
 
 
@@ -106,7 +111,9 @@ def bilinear_taps(size, n, align_corners, scale):
     """Return, for each of ``size`` output positions on an axis of ``n`` pixels, its two sources with their weights."""
     taps = []
     for i in range(size):
-        if align_corners:
+        if size == n:
+            source = float(i)
+        elif align_corners:
             source = i * (n - 1) / (size - 1) if size > 1 else 0.0
         else:
             source = max((i + 0.5) * (n / size if scale is None else 1 / scale) - 0.5, 0.0)

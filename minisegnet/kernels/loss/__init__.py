@@ -1,1 +1,1 @@
-
+"""Softmax cross-entropy, pixel by pixel."""

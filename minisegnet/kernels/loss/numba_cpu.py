@@ -8,13 +8,14 @@ memory as the logits do. No fastmath: a NaN stays a NaN, an infinity an infinity
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
 
 from ..threads import one_at_a_time
 
-OPTIONS = {"parallel": True, "cache": True, "nogil": True}
+OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True}
 
 
 @one_at_a_time

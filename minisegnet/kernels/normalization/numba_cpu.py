@@ -7,13 +7,15 @@ of threads. A mean is found first and the squares are taken around it, so fastma
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit, prange
 
 from ...arrays import channels_first, channels_last
 from ..threads import one_at_a_time
 
-OPTIONS = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract"}}
+OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract"}}
 BLOCK = 16384  # numbers a task works on: 64 KiB of float32
 
 

@@ -6,6 +6,8 @@ but sums in a fixed order, so no fastmath: a NaN stays a NaN, and the result is 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit, prange
 
@@ -13,7 +15,7 @@ from ...arrays import channels_first, channels_last
 from ...shapes import pool_output_size
 from ..threads import one_at_a_time
 
-OPTIONS = {"parallel": True, "cache": True, "nogil": True}
+OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True}
 CHANNELS_A_TASK = 16  # 64 bytes of float32, a cache line: two threads never write to the same one
 
 

@@ -1,1 +1,1 @@
-
+"""Bilinear resizing and its adjoint."""

@@ -7,6 +7,8 @@ each task writes only to its own row, no two threads meet, and the sums run in t
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit, prange
 
@@ -14,7 +16,7 @@ from ...arrays import channels_first, channels_last
 from ..threads import one_at_a_time
 from .taps import bilinear_taps
 
-OPTIONS = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract"}}
+OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract"}}
 
 
 @one_at_a_time

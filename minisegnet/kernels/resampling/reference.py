@@ -34,11 +34,12 @@ def resize_bilinear(input, size, align_corners=False, scale=(None, None)):
     -----
     As ``torch.nn.functional.interpolate(mode="bilinear")``, without antialiasing: shrinking by more than two skips pixels.
     """
-    lower, upper, fraction = _taps(input, input.shape[2], size[0], align_corners, scale[0])
-    fraction = fraction[:, None]  # (OH, 1): the same along a row
-    rows = (1 - fraction) * input[:, :, lower] + fraction * input[:, :, upper]  # (N, C, H, W) -> (N, C, OH, W)
-    lower, upper, fraction = _taps(input, input.shape[3], size[1], align_corners, scale[1])
-    return (1 - fraction) * rows[..., lower] + fraction * rows[..., upper]  # (N, C, OH, W) -> (N, C, OH, OW)
+    rows = _take(
+        input.swapaxes(2, 3), size[0], align_corners, scale[0]
+    )  # (N, C, H, W) -> (N, C, W, H) -> (N, C, W, OH)
+    return _take(
+        rows.swapaxes(2, 3), size[1], align_corners, scale[1]
+    )  # (N, C, W, OH) -> (N, C, OH, W) -> (N, C, OH, OW)
 
 
 def resize_bilinear_grad(grad_output, input_size, align_corners=False, scale=(None, None)):
@@ -57,23 +58,24 @@ def resize_bilinear_grad(grad_output, input_size, align_corners=False, scale=(No
     array (N, C, H, W)
         Of grad_output's type; <resize(x), y> = <x, resize_grad(y)>.
     """
-    n, c, oh, ow = grad_output.shape
-    h, w = input_size
-    lower, upper, fraction = _taps(grad_output, w, ow, align_corners, scale[1])
-    grad_rows = np.zeros((n, c, oh, w), grad_output.dtype)
-    np.add.at(grad_rows, (..., lower), (1 - fraction) * grad_output)  # (N, C, OH, OW) -> (N, C, OH, W)
-    np.add.at(grad_rows, (..., upper), fraction * grad_output)
-    lower, upper, fraction = _taps(grad_output, h, oh, align_corners, scale[0])
-    fraction = fraction[:, None]  # (OH, 1)
-    grad_input = np.zeros((n, c, h, w), grad_output.dtype)
-    np.add.at(
-        grad_input, (slice(None), slice(None), lower), (1 - fraction) * grad_rows
-    )  # (N, C, OH, W) -> (N, C, H, W)
-    np.add.at(grad_input, (slice(None), slice(None), upper), fraction * grad_rows)
-    return grad_input
+    # (N, C, OH, OW) -> (N, C, OH, W) -> (N, C, W, OH) -> (N, C, W, H) -> (N, C, H, W)
+    grad_rows = _add_back(grad_output, input_size[1], align_corners, scale[1])
+    return _add_back(grad_rows.swapaxes(2, 3), input_size[0], align_corners, scale[0]).swapaxes(2, 3)
 
 
-def _taps(image, in_size, out_size, align_corners, scale):
-    """Return the taps of one axis with the fractions in the image's type, so that float32 stays float32."""
-    lower, upper, fraction = bilinear_taps(in_size, out_size, align_corners, scale)
-    return lower, upper, fraction.astype(image.dtype)
+def _take(image, out_size, align_corners, scale):
+    """Resize the last axis: each output is a mix of the two pixels it lies between."""
+    lower, upper, fraction = bilinear_taps(image.shape[-1], out_size, align_corners, scale)
+    fraction = fraction.astype(image.dtype)  # so that float32 stays float32
+    return (1 - fraction) * image[..., lower] + fraction * image[..., upper]
+
+
+def _add_back(grad, in_size, align_corners, scale):
+    """Do the adjoint of ``_take``: add each output's gradient, by the same weights, to the two pixels it was mixed from."""
+    lower, upper, fraction = bilinear_taps(in_size, grad.shape[-1], align_corners, scale)
+    fraction = fraction.astype(grad.dtype)
+    grad_image = np.zeros((*grad.shape[:-1], in_size), grad.dtype)
+    from_last = np.moveaxis(grad_image, -1, 0)  # a view; np.add.at counts repeated indices, += would not
+    np.add.at(from_last, lower, np.moveaxis((1 - fraction) * grad, -1, 0))
+    np.add.at(from_last, upper, np.moveaxis(fraction * grad, -1, 0))
+    return grad_image
