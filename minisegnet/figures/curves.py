@@ -64,7 +64,7 @@ def curves(history: Any, *, score: str = "Dice", width: float = 12.0) -> Picture
         ax.annotate(
             f"best {val[best]:.3f}",
             (val_step[best], val[best]),
-            xytext=(0, -18),
+            xytext=(0, -30),
             textcoords="offset points",
             ha="right" if val_step[best] > len(loss) / 2 else "left",
             fontsize=13,

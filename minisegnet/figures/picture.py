@@ -31,6 +31,8 @@ class Picture(Figure):
     def __repr__(self) -> str:
         return self.twin or super().__repr__()
 
+    __str__ = __repr__
+
     def png(self, sharpness: float = _SHARPNESS) -> bytes:
         """Return the picture as the bytes of a PNG file."""
         buffer = io.BytesIO()
