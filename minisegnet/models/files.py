@@ -1,0 +1,83 @@
+"""Models on disk: one safetensors file with the weights and, in its metadata, how to build the network again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .. import storage
+from .dense import DensePrediction
+from .unet import UNet
+
+FORMAT = "minisegnet-model-1"
+ARCHITECTURES = {"UNet": UNet}
+PRETRAINED = Path(__file__).parent / "pretrained"
+
+
+def save(model: DensePrediction, path: Any, about: dict[str, Any] | None = None) -> None:
+    """Write weights, buffers and architecture to a ``.safetensors`` file, whole or not at all.
+
+    Parameters
+    ----------
+    about : anything JSON can hold: where the weights come from, what they reached
+    """
+    name = type(model).__name__
+    if ARCHITECTURES.get(name) is not type(model):
+        raise TypeError(
+            f"save: there is no way to build a {name} again from a file; one of {', '.join(ARCHITECTURES)} can be"
+        )
+    metadata = {
+        "format": FORMAT,
+        "architecture": name,
+        "config": json.dumps(model.config),
+        "about": json.dumps(about or {}),
+    }
+    storage.save_safetensors(path, model.state_dict(), metadata)
+
+
+def load(path: Any) -> DensePrediction:
+    """Return the network of a file that ``save`` wrote, in evaluation mode; ``model.about`` tells where it comes from.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing, truncated, corrupt, or not a model of this package; the message names file and reason.
+    """
+    arrays, metadata = storage.load_safetensors(path)
+    if metadata.get("format") != FORMAT:
+        found = metadata.get("format", "no format at all")
+        raise ValueError(
+            f"{path}: not a model written by minisegnet (its metadata says {found!r}, expected {FORMAT!r})"
+        )
+    architecture = metadata.get("architecture", "")
+    if architecture not in ARCHITECTURES:
+        raise ValueError(
+            f"{path}: unknown architecture {architecture!r}; this version knows {', '.join(ARCHITECTURES)}"
+        )
+    try:
+        config, about = json.loads(metadata["config"]), json.loads(metadata.get("about", "{}"))
+        largest = max((n for array in arrays.values() for n in array.shape), default=0)
+        if not isinstance(config, dict) or any(isinstance(v, int) and v > max(largest, 64) for v in config.values()):
+            raise ValueError(f"its configuration {config} does not fit its arrays")
+        model = ARCHITECTURES[architecture](**config)
+        model.load_state_dict(arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: the model cannot be built from this file: {error}") from error
+    model.about = about
+    return model.eval()
+
+
+def pretrained_names() -> list[str]:
+    """Return the names of the networks that come with the package."""
+    return sorted(p.stem for p in PRETRAINED.glob("*.safetensors"))
+
+
+def load_pretrained(name: str = "nuclei") -> DensePrediction:
+    """Return a network that comes with the package, in evaluation mode. "nuclei" finds nuclei in tissue and fluorescence.
+
+    It is a U-Net for RGB images; class 1 is nucleus. ``model.about`` holds data, recipe and the Dice of the folds.
+    """
+    if name not in pretrained_names():
+        raise ValueError(f"load_pretrained: name must be one of {', '.join(pretrained_names())}, got {name!r}")
+    return load(PRETRAINED / f"{name}.safetensors")

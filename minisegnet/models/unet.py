@@ -1,0 +1,162 @@
+"""U-Net: Convolutional Networks for Biomedical Image Segmentation (Ronneberger, Fischer, Brox, MICCAI 2015).
+
+``forward`` reads like the paper's figure 1, from the upper left down to the bottom and up to the right:
+
+    image -> [3x3, 3x3] ------------------- copy ------------------> [3x3, 3x3] -> 1x1 -> one score a class
+                 | pool                                                  ^ up 2x2
+             [3x3, 3x3] --------------- copy --------------> [3x3, 3x3] -+
+                 | pool                                          ^ up 2x2
+                 +------------------> [3x3, 3x3] ----------------+
+
+As published: ``UNet(1, 2, padding="valid", norm=None)`` has 31,030,658 parameters and turns 572 x 572 pixels into 388 x 388.
+As used today (the default): same padding, batch norm, output as large as the input.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import nn
+from ..autograd import Tensor
+from ..functional import cat
+from ..shapes import ReceptiveField
+from .dense import DensePrediction
+
+
+class UNet(DensePrediction):
+    """The U-Net, of any width and depth.
+
+    Parameters
+    ----------
+    in_channels : channels of the image, C
+    num_classes : scores a pixel, K
+    base_channels : channels of the first level; they double with each level down
+    depth : how many times the image is halved
+    padding : "same" (output as large as the input) or "valid" (as published: each 3x3 convolution takes a pixel off every side)
+    norm : "batch" (batch norm after each 3x3 convolution, which then has no bias) or None (as published)
+    dropout : probability of dropout at the end of the contracting path (paper, section 3.1)
+
+    Input (N, C, H, W) float32, output (N, K, H, W) scores; with "valid" H and W shrink, see ``output_size``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        base_channels: int = 64,
+        depth: int = 4,
+        padding: str = "same",
+        norm: str | None = "batch",
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        settings = {
+            "in_channels": in_channels,
+            "num_classes": num_classes,
+            "base_channels": base_channels,
+            "depth": depth,
+        }
+        for name, value in settings.items():
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"UNet: {name} must be a positive integer, got {value!r}")
+        if padding not in ("same", "valid"):
+            raise ValueError(f'UNet: padding must be "same" or "valid", got {padding!r}')
+        if norm not in ("batch", None):
+            raise ValueError(f'UNet: norm must be "batch" or None, got {norm!r}')
+        self.config = {**settings, "padding": padding, "norm": norm, "dropout": dropout}
+        self.in_channels, self.num_classes, self.depth, self.padding = in_channels, num_classes, depth, padding
+
+        widths = [base_channels * 2**level for level in range(depth + 1)]  # 64, 128, 256, 512, 1024
+        self.encoder, self.pool = nn.ModuleList(), nn.MaxPool2d(2)
+        for before, width in zip([in_channels, *widths], widths[:-1], strict=False):
+            self.encoder.append(double_conv(before, width, padding, norm))
+        self.bottleneck = double_conv(widths[-2], widths[-1], padding, norm)
+        self.dropout = nn.Dropout(dropout)
+        self.upsample, self.decoder = nn.ModuleList(), nn.ModuleList()
+        for width in reversed(widths[:-1]):
+            self.upsample.append(nn.ConvTranspose2d(2 * width, width, 2, stride=2))
+            self.decoder.append(double_conv(2 * width, width, padding, norm))
+        self.head = nn.Conv2d(base_channels, num_classes, 1)
+        self.apply(_he_initialization)
+
+    def forward(self, x: Any) -> Tensor:
+        """Return one score a class and pixel, (N, K, H', W'), of images (N, C, H, W)."""
+        self.check_input(x)
+        skips = []
+        for block in self.encoder:
+            x = block(x)
+            skips.append(x)
+            x = self.pool(x)
+        x = self.dropout(self.bottleneck(x))
+        for up, block in zip(self.upsample, self.decoder, strict=True):
+            x = up(x)
+            x = block(cat([crop_to(skips.pop(), x), x], dim=1))
+        return self.head(x)
+
+    @property
+    def stride(self) -> int:
+        """The total stride: shifting the image by so many pixels shifts the prediction, by fewer changes it."""
+        return 2**self.depth
+
+    def output_size(self, size: int) -> int | None:
+        """Return the output size for one side of the input, derived layer by layer; None where a size does not work."""
+        lost = 4 if self.padding == "valid" else 0  # by two 3x3 convolutions
+        skips = []
+        for _ in range(self.depth):
+            size -= lost
+            if size < 2 or size % 2:
+                return None
+            skips.append(size)
+            size //= 2
+        size -= lost
+        for skip in reversed(skips):
+            size *= 2
+            if size < 1 or (skip - size) % 2:
+                return None
+            size -= lost
+        return size if size > 0 else None
+
+    def receptive_field(self) -> ReceptiveField:
+        """Return what one output pixel sees on one axis, by the longest way: down to the bottom and up again."""
+        field = ReceptiveField()
+        for _ in range(self.depth):
+            field = field.through(3).through(3).through(2, 2)
+        field = field.through(3).through(3)
+        for level in reversed(range(self.depth)):
+            # of a 2x2 transposed convolution with stride 2, each output pixel comes from one input pixel
+            field = ReceptiveField(field.size, 2**level).through(3).through(3)
+        return field
+
+
+def double_conv(in_channels: int, out_channels: int, padding: str, norm: str | None) -> nn.Sequential:
+    """Return a blue box pair of the figure: twice 3x3 convolution, (batch norm,) ReLU."""
+    layers: list[nn.Module] = []
+    for channels in (in_channels, out_channels):
+        layers.append(nn.Conv2d(channels, out_channels, 3, padding=1 if padding == "same" else 0, bias=norm is None))
+        if norm == "batch":
+            layers.append(nn.BatchNorm2d(out_channels))
+        layers.append(nn.ReLU())
+    return nn.Sequential(*layers)
+
+
+def crop_to(skip: Tensor, x: Tensor) -> Tensor:
+    """Return the middle of ``skip`` that is as large as ``x``: the crop of the copy arrows (4, 16, 40, 88 pixels a side)."""
+    (h, w), (height, width) = x.shape[2:], skip.shape[2:]
+    if (h, w) == (height, width):
+        return skip
+    top, left = (height - h) // 2, (width - w) // 2
+    return skip[:, :, top : top + h, left : left + w]
+
+
+def _he_initialization(module: nn.Module) -> None:
+    """He et al. (2015), as the paper's section 3: standard deviation sqrt(2 / fan in)."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.ConvTranspose2d):
+        # each output pixel sums over the input channels alone: kernel and stride are both 2
+        nn.init.normal_(module.weight, 0.0, float(np.sqrt(1 / module.in_channels)))
+        nn.init.zeros_(module.bias)

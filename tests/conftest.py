@@ -1,0 +1,62 @@
+"""What all tests share: both backends, a fixed seed, and the real microscopy images where they exist."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Under xdist each worker gets one thread, so that two workers do not fight over two cores.
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+os.environ.setdefault("MINISEGNET_QUIET", "1")  # the line that announces a compile; test_threads.py looks at it
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(params=["reference", "numba"])
+def backend(request):
+    """Run the test once with each CPU backend."""
+    import minisegnet as ms
+
+    with ms.use_backend(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def rng():
+    """Return a generator with a fixed seed."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed_and_kernels():
+    """Start every test from the same random numbers, and find the kernels as they were afterwards."""
+    import minisegnet as ms
+    from minisegnet import backend as choice
+
+    before = choice._chosen
+    ms.manual_seed(0)
+    yield
+    choice._chosen = before
+
+
+def _real(name):
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"the real microscopy images are not here: {path.relative_to(ROOT.parent)} is missing beside the project")
+    return path
+
+
+@pytest.fixture(scope="session")
+def histology_path():
+    """Return the path of the real stained tissue, or skip."""
+    return _real("histology.npz")
+
+
+@pytest.fixture(scope="session")
+def fluorescence_path():
+    """Return the path of the real fluorescence images, or skip."""
+    return _real("fluorescence.npz")
