@@ -116,9 +116,9 @@ def _remove_stale(target: Path) -> None:
     with suppress(OSError):  # another process may be faster
         for name in os.listdir(target.parent):
             leftover = target.parent / name
-            if name.startswith(f".{target.name}.") and name.endswith(".partial"):
-                if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
-                    leftover.unlink()
+            ours = name.startswith(f".{target.name}.") and name.endswith(".partial")
+            if ours and time.time() - leftover.stat().st_mtime > STALE_SECONDS:
+                leftover.unlink()
 
 
 def save_safetensors(path: PathLike, arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
