@@ -27,12 +27,16 @@ def ours(value, tape=True):
 
 def call(op, sample, convert):
     function = getattr(F, op.name.removeprefix("nn.functional."))
-    return function(convert(sample.input), *map(convert, sample.args), **{k: convert(v) for k, v in sample.kwargs.items()})
+    return function(
+        convert(sample.input), *map(convert, sample.args), **{k: convert(v) for k, v in sample.kwargs.items()}
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("op", OPERATIONS, ids=lambda op: f"{op.name[14:]}{'-' * bool(op.variant_test_name)}{op.variant_test_name}")
+@pytest.mark.parametrize(
+    "op", OPERATIONS, ids=lambda op: f"{op.name[14:]}{'-' * bool(op.variant_test_name)}{op.variant_test_name}"
+)
 def test_every_sample_agrees_with_pytorch(op, dtype, backend):
     rng = np.random.default_rng(0)
     tolerance = 2e-5 if dtype is torch.float32 else 1e-11
@@ -54,7 +58,9 @@ def test_every_sample_agrees_with_pytorch(op, dtype, backend):
             assert mine.shape == tuple(other.shape)
             assert str(mine.dtype) == str(other.dtype).removeprefix("torch.")
             if mine.dtype.kind == "f":
-                np.testing.assert_allclose(mine.detach().numpy(), other.detach().numpy(), rtol=tolerance, atol=tolerance)
+                np.testing.assert_allclose(
+                    mine.detach().numpy(), other.detach().numpy(), rtol=tolerance, atol=tolerance
+                )
             else:
                 np.testing.assert_array_equal(mine.numpy(), other.numpy())
         mine, other = pairs[0]
@@ -64,7 +70,9 @@ def test_every_sample_agrees_with_pytorch(op, dtype, backend):
             other.backward(torch.from_numpy(grad))
             for x, y in zip(ours_in, theirs_in, strict=True):
                 scale = max(1.0, float(np.abs(y.grad.numpy()).max(initial=0.0)))
-                np.testing.assert_allclose(x.grad.numpy() / scale, y.grad.numpy() / scale, rtol=tolerance, atol=tolerance)
+                np.testing.assert_allclose(
+                    x.grad.numpy() / scale, y.grad.numpy() / scale, rtol=tolerance, atol=tolerance
+                )
         count += 1
     assert count >= 10
 

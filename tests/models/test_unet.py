@@ -1,0 +1,289 @@
+"""U-Net: the paper's sizes and parameters, the twin in PyTorch, prediction of any size, and models on disk."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+import minisegnet as ms
+import minisegnet.functional as F
+from minisegnet import models, nn, storage
+
+
+def parameters(model):
+    return sum(p.data.size for p in model.parameters())
+
+
+def test_the_papers_numbers():
+    net = models.UNet(1, 2, padding="valid", norm=None)
+    assert parameters(net) == 31_030_658
+    summary = net.summary((1, 572, 572))
+    assert summary.output_shape == (1, 2, 388, 388)
+    assert summary.multiply_accumulates == 150_428_424_448
+    sizes = [row.output_shape[-1] for row in summary.rows if row.kind in ("Conv2d", "ConvTranspose2d", "MaxPool2d")]
+    down = [570, 568, 284, 282, 280, 140, 138, 136, 68, 66, 64, 32, 30, 28]
+    up = [56, 54, 52, 104, 102, 100, 200, 198, 196, 392, 390, 388, 388]
+    assert sizes == down + up
+    kinds = [
+        (row.kind, m.kernel_size)
+        for row in summary.rows
+        for n, m in net.named_modules()
+        if n == row.name and hasattr(m, "out_channels")
+    ]
+    assert (
+        kinds.count(("Conv2d", (3, 3))),
+        kinds.count(("ConvTranspose2d", (2, 2))),
+        kinds.count(("Conv2d", (1, 1))),
+    ) == (18, 4, 1)
+
+
+def test_todays_form_has_batch_norm_and_no_bias_beside_it():
+    assert parameters(models.UNet(3, 2)) == 31_037_698
+    assert parameters(models.UNet(3, 1)) == 31_037_633
+
+
+def test_the_published_net_has_dropout_only_at_the_bottom_and_he_weights():
+    net = models.UNet(1, 2, base_channels=16, padding="valid", norm=None, dropout=0.5)
+    dropouts = [n for n, m in net.named_modules() if isinstance(m, nn.Dropout)]
+    assert dropouts == ["dropout"]
+    weight = net.encoder[1][2].weight.data
+    assert weight.std() == pytest.approx(np.sqrt(2 / (32 * 9)), rel=0.05)
+
+
+def test_which_sizes_work():
+    net = models.UNet(1, 2, base_channels=2, padding="valid", norm=None)
+    works = [n for n in range(1, 700) if net.output_size(n)]
+    assert works == [16 * k + 60 for k in range(8, 40)]  # 188, 204, ...
+    assert all(net.output_size(n) == n - 184 for n in works)
+    same = models.UNet(1, 2, base_channels=2)
+    assert [n for n in range(1, 70) if same.output_size(n)] == [16, 32, 48, 64]
+
+
+@pytest.mark.parametrize(("depth", "padding"), [(1, "valid"), (2, "valid"), (3, "same")])
+def test_forward_agrees_with_the_derived_size(depth, padding):
+    net = models.UNet(1, 3, base_channels=2, depth=depth, padding=padding, norm=None)
+    size = net.valid_sizes(40)[1]
+    assert net(np.zeros((1, 1, size, size), np.float32)).shape == (1, 3, net.output_size(size), net.output_size(size))
+
+
+def test_crops_are_those_of_the_figure():
+    net = models.UNet(1, 2, base_channels=1, padding="valid", norm=None)
+    rows = {row.name: row.output_shape[-1] for row in net.summary((1, 572, 572)).rows}
+    crops = [(rows[f"encoder.{3 - i}.3"] - rows[f"upsample.{i}"]) // 2 for i in range(4)]
+    assert crops == [4, 16, 40, 88]
+
+
+def test_a_wrong_input_says_what_works():
+    net = models.UNet(3, 2, base_channels=2)
+    with pytest.raises(
+        ValueError, match="height of 100 pixels does not work with padding='same'; sizes near it that do: 96, 112, 128"
+    ):
+        net(np.zeros((1, 3, 100, 96), np.float32))
+    with pytest.raises(ValueError, match="must have 3 channels, got 1"):
+        net(np.zeros((1, 1, 32, 32), np.float32))
+    with pytest.raises(ValueError, match=r"add image\[None\]"):
+        net(np.zeros((3, 32, 32), np.float32))
+    for kwargs, message in [
+        ({"base_channels": 0}, "base_channels must be a positive integer"),
+        ({"padding": "full"}, 'padding must be "same" or "valid"'),
+        ({"norm": "layer"}, 'norm must be "batch" or None'),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            models.UNet(3, 2, **kwargs)
+
+
+def test_the_receptive_field_is_what_the_gradient_reaches():
+    net = models.UNet(1, 1, base_channels=1, depth=2, norm=None).double()
+    for p in net.parameters():
+        p.data = np.abs(p.data) + 0.1  # nothing cancels, no ReLU is off
+    x = ms.Tensor(np.random.default_rng(0).random((1, 1, 128, 128)), requires_grad=True)
+    grad = np.zeros((1, 1, 128, 128))
+    reach = 0
+    for offset in range(4):  # max-pooling takes one of two pixels: the reach is over all positions and inputs
+        x.grad = None
+        grad[:] = 0
+        grad[0, 0, 62 + offset, 62 + offset] = 1
+        x.data = x.data.copy()
+        for _ in range(3):
+            x.data = np.random.default_rng(_).random(x.shape)
+            net(x).backward(grad)
+        rows = np.flatnonzero(x.grad.numpy()[0, 0].any(axis=1))
+        reach = max(reach, rows[-1] - 62 - offset, 62 + offset - rows[0])
+    assert reach <= net.receptive_field().size // 2 + 1
+    assert reach >= net.receptive_field().size // 2 - 4
+
+
+def twin(depth, norm, valid, base=4, classes=3):
+    """Write the same U-Net in PyTorch; a network whose parts have the same names."""
+    torch = pytest.importorskip("torch")
+    tn = torch.nn
+
+    def double(i, o):
+        parts = []
+        for c in (i, o):
+            parts.append(tn.Conv2d(c, o, 3, padding=0 if valid else 1, bias=norm is None))
+            parts += [tn.BatchNorm2d(o)] if norm else []
+            parts.append(tn.ReLU())
+        return tn.Sequential(*parts)
+
+    class Twin(tn.Module):
+        def __init__(self):
+            super().__init__()
+            widths = [base * 2**i for i in range(depth + 1)]
+            self.encoder = tn.ModuleList([double(i, o) for i, o in zip([3, *widths], widths[:-1], strict=False)])
+            self.bottleneck = double(widths[-2], widths[-1])
+            self.upsample = tn.ModuleList([tn.ConvTranspose2d(2 * w, w, 2, 2) for w in widths[-2::-1]])
+            self.decoder = tn.ModuleList([double(2 * w, w) for w in widths[-2::-1]])
+            self.head = tn.Conv2d(base, classes, 1)
+
+        def forward(self, x):
+            skips = []
+            for block in self.encoder:
+                skips.append(block(x))
+                x = torch.nn.functional.max_pool2d(skips[-1], 2)
+            x = self.bottleneck(x)
+            for up, block in zip(self.upsample, self.decoder, strict=True):
+                x, skip = up(x), skips.pop()
+                d = (skip.shape[2] - x.shape[2]) // 2
+                x = block(torch.cat([skip[:, :, d : d + x.shape[2], d : d + x.shape[3]], x], 1))
+            return self.head(x)
+
+    return torch, Twin()
+
+
+@pytest.mark.parametrize(("norm", "valid", "size"), [("batch", False, 32), (None, True, 44)])
+def test_a_state_dict_moves_both_ways_and_training_agrees(norm, valid, size, backend, rng):
+    torch, other = twin(2, norm, valid)
+    net = models.UNet(3, 3, base_channels=4, depth=2, padding="valid" if valid else "same", norm=norm)
+    x = rng.random((2, 3, size, size), dtype=np.float32)
+
+    other.load_state_dict({k: torch.tensor(v) for k, v in net.state_dict().items()})
+    np.testing.assert_allclose(net.eval()(x).data, other.eval()(torch.tensor(x)).detach().numpy(), atol=1e-4)
+    torch.manual_seed(1)
+    for p in other.parameters():
+        torch.nn.init.normal_(p, 0.0, 0.1)
+    net.load_state_dict(other.state_dict())
+
+    mine, theirs = net.train()(x), other.train()(torch.tensor(x))
+    np.testing.assert_allclose(mine.data, theirs.detach().numpy(), atol=1e-4)
+    target = rng.integers(0, 3, (2, *mine.shape[2:]))
+    loss, expected = F.cross_entropy(mine, target), torch.nn.functional.cross_entropy(theirs, torch.tensor(target))
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    loss.backward()
+    expected.backward()
+    grads = {n: p.grad.numpy() for n, p in other.named_parameters()}
+    for name, p in net.named_parameters():
+        np.testing.assert_allclose(p.grad.numpy(), grads[name], rtol=1e-3, atol=2e-5, err_msg=name)
+    for name, b in other.named_buffers():
+        np.testing.assert_allclose(net.state_dict()[name], b.numpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(37, 50), (1, 1), (64, 64), (100, 33)])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_predict_takes_any_size(shape, padding, rng):
+    net = models.UNet(3, 2, base_channels=2, depth=2, padding=padding)
+    chances = net.predict(rng.integers(0, 256, (*shape, 3), dtype=np.uint8))
+    assert chances.shape == (2, *shape)
+    np.testing.assert_allclose(chances.sum(axis=0), 1, rtol=1e-5)
+    assert net.training
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_tiles_leave_no_seam(padding, rng):
+    net = models.UNet(3, 2, base_channels=4, depth=2, padding=padding)
+    net(rng.random((2, 3, 60, 60), dtype=np.float32))  # running statistics that are not the identity
+    image = rng.random((3, 150, 203), dtype=np.float32)
+    whole, tiled = net.predict(image, tile=None), net.predict(image, tile=48)
+    np.testing.assert_allclose(tiled, whole, atol=2e-6)
+    narrow = net.predict(image, tile=48, margin=4) if padding == "same" else whole + 1
+    assert abs(narrow - whole).max() > 1e-4  # with too small a margin there is one: the test can fail
+
+
+def test_predict_agrees_with_forward_and_keeps_modes(rng):
+    net = models.UNet(3, 2, base_channels=4, depth=2)
+    net.dropout.eval()
+    image = rng.random((3, 32, 48), dtype=np.float32)
+    chances = net.predict(image)
+    assert net.training
+    assert not net.dropout.training
+    np.testing.assert_allclose(chances, F.softmax(net.eval()(image[None]), 1).data[0], atol=1e-6)
+    grey = models.UNet(1, 1, base_channels=2, depth=1)
+    one = grey.predict(rng.integers(0, 256, (9, 9), dtype=np.uint8))
+    assert one.shape == (1, 9, 9)
+    assert (one > 0).all()
+    assert (one < 1).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (np.zeros((8, 8, 3), np.int64), TypeError, "uint8.*got int64"),
+        (np.zeros((8, 8), np.float32), ValueError, r"float \(3, H, W\), got float32 \(8, 8\)"),
+        (np.zeros((0, 8, 3), np.uint8), ValueError, r"got uint8 \(0, 8, 3\)"),
+        (np.zeros((8, 8, 3), np.float32), ValueError, r"float \(3, H, W\), got float32 \(8, 8, 3\)"),
+        (
+            np.where(np.arange(192).reshape(3, 8, 8) == 70, np.nan, 0.5),
+            ValueError,
+            r"holds nan at \(channel, y, x\) = \(1, 0, 6\)",
+        ),
+    ],
+)
+def test_predict_names_what_is_wrong(image, error, message):
+    with pytest.raises(error, match=message):
+        models.UNet(3, 2, base_channels=2, depth=1).predict(image)
+
+
+def test_models_on_disk(tmp_path, rng):
+    net = models.UNet(3, 2, base_channels=3, depth=2, dropout=0.25)
+    net(rng.random((2, 3, 16, 16), dtype=np.float32))
+    path = tmp_path / "net.safetensors"
+    models.save(net, path, about={"dice": 0.9})
+    again = models.load(path)
+    assert not again.training
+    assert again.config == net.config
+    assert again.about == {"dice": 0.9}
+    x = rng.random((1, 3, 16, 16), dtype=np.float32)
+    np.testing.assert_array_equal(again(x).data, net.eval()(x).data)
+    assert os.listdir(tmp_path) == ["net.safetensors"]
+
+
+def test_files_that_are_not_our_models(tmp_path):
+    net = models.UNet(3, 2, base_channels=3, depth=1)
+    path = tmp_path / "net.safetensors"
+
+    def write(**changes):
+        metadata = {"format": "minisegnet-model-1", "architecture": "UNet", "config": json.dumps(net.config), **changes}
+        storage.save_safetensors(path, net.state_dict(), metadata)
+
+    write(format="other")
+    with pytest.raises(ValueError, match=r"net.safetensors: not a model written by minisegnet"):
+        models.load(path)
+    write(architecture="os.system")
+    with pytest.raises(ValueError, match=r"unknown architecture 'os.system'"):
+        models.load(path)
+    for config in (
+        "[1",
+        "3",
+        '{"in_channels": 3}',
+        json.dumps({**net.config, "depth": 2}),
+        json.dumps({**net.config, "base_channels": 10**9}),
+    ):
+        write(config=config)
+        with pytest.raises(ValueError, match=r"net.safetensors: the model cannot be built"):
+            models.load(path)
+    write()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    with pytest.raises(ValueError, match=r"net.safetensors"):
+        models.load(path)
+    with pytest.raises(FileNotFoundError):
+        models.load(tmp_path / "nowhere.safetensors")
+    with pytest.raises(TypeError, match="no way to build a Sequential"):
+        models.save(nn.Sequential(), path)
+    assert path.read_bytes() == whole[:-7]
+
+
+def test_pretrained_names_are_checked():
+    with pytest.raises(ValueError, match="name must be one of"):
+        models.load_pretrained("cats")
