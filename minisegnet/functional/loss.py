@@ -71,7 +71,7 @@ def cross_entropy(
     class_weight = _class_weight(weight, k, x, xp)
     if y.dtype.kind == "f" and y.shape == x.shape:
         return _soft_targets(x, y, class_weight, reduction, label_smoothing, pixel_weight)
-    y = _labels(y, x.shape, ignore_index, "cross_entropy")
+    y = class_labels(y, x.shape, ignore_index, "cross_entropy")
     counts = y != ignore_index
     y = xp.where(counts, y, 0).astype(np.int64, copy=False)
     pixels = counts.astype(x.dtype) if class_weight is None else class_weight[y] * counts
@@ -120,7 +120,7 @@ def _class_weight(weight: Any, k: int, x: Tensor, xp: Any) -> Any:
     return array
 
 
-def _labels(y: Any, shape: tuple[int, ...], ignore_index: int, what: str) -> Any:
+def class_labels(y: Any, shape: tuple[int, ...], ignore_index: int, what: str) -> Any:
     """Return integer labels that fit scores of ``shape`` and are in range."""
     expected = (shape[0], *shape[2:])
     if y.shape != expected:
@@ -145,7 +145,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     """Return the negative of the log-probabilities ``input`` (N, K, ...) at the true classes, as PyTorch."""
     x = float_tensor(input, "nll_loss")
     xp, k = array_module(x.data), x.shape[1]
-    y = _labels(as_tensor(target).data, x.shape, ignore_index, "nll_loss")
+    y = class_labels(as_tensor(target).data, x.shape, ignore_index, "nll_loss")
     _reduction(reduction, "nll_loss")
     class_weight = _class_weight(weight, k, x, xp)
     weights = (y != ignore_index).astype(x.dtype)

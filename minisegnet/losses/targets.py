@@ -1,0 +1,44 @@
+"""What losses do with a target before they begin, and with a result that is not a number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..arrays import array_module
+from ..autograd import Tensor, unwrap
+from ..functional.loss import class_labels
+
+
+def target_and_weight(x: Tensor, target: Any, ignore_index: int, pixel_weight: Any) -> tuple[Any, Any]:
+    """Return the target for each class (N, K, H, W) and the weight of each pixel (N, 1, H, W), None for all ones."""
+    xp, y = array_module(x.data), unwrap(target)
+    y = y if hasattr(y, "dtype") else xp.asarray(y)
+    if y.dtype.kind == "f":
+        if y.shape != x.shape:
+            raise ValueError(f"a target of floats must have the shape of input {x.shape}, got {y.shape}")
+        t, counts = y.astype(x.dtype, copy=False), None
+    else:
+        y = class_labels(y, x.shape, ignore_index, "target")
+        counts = y != ignore_index
+        t = xp.moveaxis(y[..., None] == xp.arange(x.shape[1]), -1, 1)  # (N, H, W, K) -> (N, K, H, W)
+        counts = None if counts.all() else counts
+    if pixel_weight is None:
+        return t, None if counts is None else counts[:, None].astype(x.dtype)
+    w = xp.asarray(unwrap(pixel_weight), x.dtype)
+    expected = (x.shape[0], *x.shape[2:])
+    if w.shape != expected:
+        raise ValueError(f"pixel_weight must have one number for each pixel, shape {expected}, got {w.shape}")
+    return t, (w if counts is None else w * counts)[:, None]
+
+
+def without_nan(loss: Tensor, x: Tensor, name: str) -> Tensor:
+    """Return the loss, or say where the scores were no numbers; looked at only where the loss is none."""
+    xp = array_module(loss.data)
+    if xp.isnan(loss.data).any() and xp.isnan(x.data).any():
+        first = tuple(int(i[0]) for i in xp.nonzero(xp.isnan(x.data)))
+        count = int(xp.isnan(x.data).sum())
+        raise FloatingPointError(
+            f"{name} holds {count} NaN of {x.data.size} numbers, the first at {first}: the network's output is broken. "
+            "fit() says where it begins; so does `with ms.detect_anomaly():` around the forward"
+        )
+    return loss
