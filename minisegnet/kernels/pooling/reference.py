@@ -103,7 +103,7 @@ def gather_from_plane(plane, indices):
         Of the plane's type.
     """
     n, c, h, w = plane.shape
-    flat = indices.reshape(n, c, -1)  # (N, C, OH, OW) -> (N, C, OH*OW)
+    flat = indices.reshape(n, c, indices.shape[2] * indices.shape[3])  # (N, C, OH, OW) -> (N, C, OH*OW)
     inside = (flat >= 0) & (flat < h * w)
     behind = np.zeros((n, c, 1), plane.dtype)
     places = np.concatenate([plane.reshape(n, c, h * w), behind], axis=2)  # (N, C, H, W) -> (N, C, H*W + 1)
