@@ -1,0 +1,9 @@
+"""Explorers: one idea each, moved by sliders. A teacher calls one alone: ``explorers.overlay()``.
+
+Each is a pure function from state to HTML (testable without a notebook) and a few widgets that set the state; each
+declares one discovery: a question, the path of controls that answers it, and the fact found there.
+"""
+
+from .overlay import overlay
+
+__all__ = ["overlay"]

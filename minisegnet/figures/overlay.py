@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .colors import ERROR_STYLES, UNLABELLED, class_colors, rgb, text_color
-from .raster import as_image, as_labels, boundary, enlarge, error_counts, error_image, overlay_image
+from .raster import as_image, as_labels, boundary, enlarge, error_counts, error_image, overlay_image, unlabelled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,8 +51,12 @@ def gallery(
         _draw(ax, enlarge(picture, _scale(picture, len(pictures))), titles[i] if titles else "")
         if captions:
             ax.set_xlabel(captions[i], fontsize=13)
-    names = ", ".join(titles) if titles else "no titles"
-    figure.twin = f"{len(pictures)} images: {names}" + (f" ({'; '.join(captions)})" if captions else "") + "."
+    names = ", ".join(titles) if titles else _size(pictures[0])
+    figure.twin = (
+        f"{len(pictures)} image{'s' * (len(pictures) > 1)}: {names}"
+        + (f" ({'; '.join(captions)})" if captions else "")
+        + "."
+    )
     return figure
 
 
@@ -103,7 +107,7 @@ def error_map(
     picture = as_image(image)
     figure, (ax,) = _panels([picture.shape[:2]], 1, width, bool(title), 3)
     counts = _error_panel(ax, picture, target, prediction, ignore_index, title, 2)
-    figure.twin = f"Errors on {_size(picture)}: {_count_text(counts)}."
+    figure.twin = f"Errors on {_size(picture)}: {_count_text(counts, picture.shape[0] * picture.shape[1])}."
     return figure
 
 
@@ -153,17 +157,18 @@ def show(
     else:
         counts = _error_panel(axes[3], picture, truth, guess, ignore_index, names[3], count)
         shares = _shares(truth, classes, ignore_index)
-        figure.twin = f"{_size(picture).capitalize()}, target {shares}: {_count_text(counts)}."
+        figure.twin = f"{_size(picture).capitalize()}, target {shares}: {_count_text(counts, picture.shape[0] * picture.shape[1])}."
     return figure
 
 
 def map_image(labels: Any, colors: Sequence[str] | None = None, ignore_index: int = 255, scale: int = 1) -> np.ndarray:
     """Return a label map as flat colours, uint8 (H * scale, W * scale, 3), regions outlined in a darker tone."""
     truth = enlarge(as_labels(labels), scale)
-    inside = np.where(truth == ignore_index, 0, truth)
+    missing = unlabelled(truth, ignore_index)
+    inside = np.where(missing, 0, truth)
     palette = np.array([rgb(c) for c in class_colors(int(inside.max()) + 1, colors)], dtype=np.uint8)
     canvas = palette[inside]
-    canvas[truth == ignore_index] = rgb(UNLABELLED)
+    canvas[missing] = rgb(UNLABELLED)
     edge = boundary(truth, max(1, scale // 3)) & (truth != 0)
     canvas[edge] = (canvas[edge] * 0.55).astype(np.uint8)
     return canvas
@@ -179,12 +184,13 @@ def label_legend(
 
     Background is left out: the overlay does not paint it.
     """
-    present = [int(k) for k in np.unique(labels) if k not in (0, ignore_index)]
+    missing = unlabelled(labels, ignore_index)
+    present = [int(k) for k in np.unique(labels[~missing]) if k != 0]
     if classes is None and len(present) > _MOST_CLASSES_NAMED:
         return {}
     palette = class_colors(max(present, default=0) + 1, colors)
     legend = {_class_name(k, classes): palette[k] for k in present}
-    if (labels == ignore_index).any():
+    if missing.any():
         legend["unlabelled"] = UNLABELLED
     return legend
 
@@ -210,21 +216,21 @@ def _error_panel(
     return counts
 
 
-def _count_text(counts: Mapping[str, float]) -> str:
-    confused = f", {int(counts['wrong class'])} given a wrong class" if counts["wrong class"] else ""
-    return (
-        f"{int(counts['TP'])} pixels found, {int(counts['FP'])} false alarms, {int(counts['FN'])} missed{confused}, "
-        f"Dice {counts['Dice']:.3f}"
-    )
+def _count_text(counts: Mapping[str, float], pixels: int) -> str:
+    """Say the counts as shares: the twin is compared between machines, where one pixel may fall the other way."""
+    kinds = {"TP": "found", "FP": "false alarms", "FN": "missed", "wrong class": "given a wrong class"}
+    parts = [f"{100 * counts[k] / pixels:.1f}% {name}" for k, name in kinds.items() if k != "wrong class" or counts[k]]
+    return f"{', '.join(parts)}, Dice {counts['Dice']:.2f}"
 
 
 def _shares(labels: np.ndarray, classes: Sequence[str] | None, ignore_index: int) -> str:
-    present = [int(k) for k in np.unique(labels) if k not in (0, ignore_index)]
+    missing = unlabelled(labels, ignore_index)
+    present = [int(k) for k in np.unique(labels[~missing]) if k != 0]
     if classes is None and len(present) > _MOST_CLASSES_NAMED:
         return f"{len(present)} instances on {100 * float((labels != 0).mean()):.1f}% of the pixels"
     parts = [f"{_class_name(k, classes)} {100 * float((labels == k).mean()):.1f}%" for k in present]
-    if (labels == ignore_index).any():
-        parts.append(f"unlabelled {100 * float((labels == ignore_index).mean()):.1f}%")
+    if missing.any():
+        parts.append(f"unlabelled {100 * float(missing.mean()):.1f}%")
     return ", ".join(parts) or "background only"
 
 

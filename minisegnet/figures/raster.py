@@ -79,6 +79,12 @@ def as_labels(labels: Any, name: str = "labels", like: np.ndarray | None = None)
     return array.astype(np.int64)
 
 
+def unlabelled(labels: np.ndarray, ignore_index: int) -> np.ndarray:
+    """Return where a map says "unlabelled", bool (H, W): nowhere if it counts nuclei and merely passes by that number."""
+    where = labels == ignore_index
+    return where & ~(labels == ignore_index - 1).any() if ignore_index > 0 else where
+
+
 def enlarge(array: np.ndarray, scale: int) -> np.ndarray:
     """Repeat each pixel ``scale`` times in both directions: (H, W, ...) -> (H * scale, W * scale, ...)."""
     return array if scale == 1 else array.repeat(scale, axis=0).repeat(scale, axis=1)
@@ -138,15 +144,15 @@ def overlay_image(
         raise ValueError(f"labels must be 0 or more (or ignore_index={ignore_index}), got {classes.min()}")
     canvas = enlarge(picture, scale).astype(np.float32)
     classes = enlarge(classes, scale)
-    present = [int(k) for k in np.unique(classes) if k not in (0, ignore_index) and k not in hidden]
-    palette = class_colors(max(present, default=0) + 1, colors)
-    edge = boundary(classes, max(1, scale // 2)) if outline else np.zeros(classes.shape, dtype=bool)
-    for k in present:
-        inside = classes == k
-        _paint(canvas, inside, palette[k], alpha)
-        _paint(canvas, inside & edge, palette[k], 1.0)
+    missing = unlabelled(classes, ignore_index)
+    painted = (classes != 0) & ~missing & ~np.isin(classes, list(hidden))
+    known = np.where(painted, classes, 0)
+    palette = np.array([rgb(c) for c in class_colors(int(known.max()) + 1, colors)], dtype=np.float32)
+    edge = painted & boundary(classes, max(1, scale // 2)) if outline else np.zeros_like(painted)
+    canvas[painted] = (1 - alpha) * canvas[painted] + alpha * palette[known[painted]]
+    canvas[edge] = palette[known[edge]]
     if ignore_index not in hidden:
-        stripes = (classes == ignore_index) & pattern("diagonal", classes.shape, 4 * max(2, scale))
+        stripes = missing & pattern("diagonal", classes.shape, 4 * max(2, scale))
         _paint(canvas, stripes, UNLABELLED, max(alpha, 0.3))
     return (canvas + 0.5).astype(np.uint8)
 
@@ -159,7 +165,7 @@ def error_codes(target: Any, prediction: Any, ignore_index: int = 255) -> np.nda
     codes[(truth == 0) & (guess != 0)] = 2
     codes[(truth != 0) & (guess == 0)] = 3
     codes[(truth == 0) & (guess == 0)] = 0
-    codes[truth == ignore_index] = -1
+    codes[unlabelled(truth, ignore_index)] = -1
     return codes
 
 

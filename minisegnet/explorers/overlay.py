@@ -1,0 +1,194 @@
+"""Explorer: from probabilities to a mask. Opacity, threshold, what is laid over; at which threshold does Dice peak?"""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..figures.colors import ERROR_STYLES, OKABE_ITO
+from ..figures.raster import as_image, as_labels, error_counts, error_image, overlay_image
+
+if TYPE_CHECKING:
+    from .explorer import Drawing, Explorer
+
+VIEWS = ("prediction", "target", "errors", "image only")
+THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.05), 2)
+
+
+def dice_by_threshold(target: np.ndarray, probability: np.ndarray, thresholds: np.ndarray = THRESHOLDS) -> np.ndarray:
+    """Return the Dice score of ``probability > t`` against ``target`` (both (H, W)) for each threshold t."""
+    truth = np.asarray(target) == 1
+    scores = []
+    for threshold in thresholds:
+        guess = probability > threshold
+        total = int(truth.sum()) + int(guess.sum())
+        scores.append(2 * int((truth & guess).sum()) / total if total else 1.0)
+    return np.array(scores)
+
+
+def draw_overlay(
+    image: Any,
+    target: Any,
+    probability: np.ndarray,
+    threshold: float = 0.5,
+    opacity: float = 0.45,
+    view: str = "prediction",
+    outline: bool = True,
+) -> Drawing:
+    """Draw one state: the overlay, the curve of Dice over the threshold, formula, code and twin; no widgets needed.
+
+    Parameters
+    ----------
+    image, target : (H, W, 3) and (H, W)
+        The picture and the map drawn by people (0 background, 1 nucleus).
+    probability : float (H, W)
+        The probability of a nucleus.
+    threshold, opacity, view, outline
+        The state; ``view`` is one of ``VIEWS``.
+    """
+    from .explorer import Drawing
+
+    if view not in VIEWS:
+        raise ValueError(f"view must be one of {VIEWS}, got {view!r}")
+    picture = as_image(image)
+    truth = as_labels(target, "target", like=picture)
+    guess = (np.asarray(probability) > threshold).astype(np.int64)
+    counts = error_counts(truth, guess)
+    scale = max(1, round(520 / max(picture.shape[:2])))
+    if view == "errors":
+        pixels = error_image(picture, truth, guess, scale=scale)
+    elif view == "image only":
+        pixels = overlay_image(picture, np.zeros_like(truth), scale=scale)
+    else:
+        shown = truth if view == "target" else guess
+        pixels = overlay_image(picture, shown, alpha=opacity, outline=outline, scale=scale)
+    scores = dice_by_threshold(truth, probability)
+    twin = (
+        f"Threshold {threshold:.2f}, showing {view}: {100 * guess.mean():.1f}% of the pixels are called nucleus "
+        f"({100 * truth.mean():.1f}% are), {100 * counts['FP'] / truth.size:.1f}% false alarms, "
+        f"{100 * counts['FN'] / truth.size:.1f}% missed, Dice {counts['Dice']:.2f}."
+    )
+    found, alarm, missed = (int(counts[k]) for k in ("TP", "FP", "FN"))
+    formula = (
+        f"Dice = 2·TP / (2·TP + FP + FN) = 2·{found:,} / (2·{found:,} + {alarm:,} + {missed:,}) = {counts['Dice']:.3f}"
+    )
+    lines = (
+        ("formula", escape(formula)),
+        ("code", f"here: <code>mask = model.predict(image)[1] &gt; {threshold:.2f}</code>"),
+        ("code", f"PyTorch: <code>mask = model(x).softmax(dim=1)[0, 1] &gt; {threshold:.2f}</code>"),
+        ("text-twin", escape(twin)),
+    )
+    texts = "".join(f'<p class="{kind}"{" role=status" * (kind == "text-twin")}>{line}</p>' for kind, line in lines)
+    height, width = pixels.shape[:2]
+    return Drawing(
+        '<div style="display:flex;flex-wrap:wrap;gap:20px;align-items:flex-start">'
+        f'<img alt="{escape(twin)}" width="{width}" height="{height}" style="max-width:100%;height:auto" src="{_data(pixels)}"/>'
+        f'<div style="flex:1;min-width:340px">{_curve(scores, threshold, counts)}{_key(view, counts)}{texts}</div></div>',
+        twin,
+    )
+
+
+def _data(pixels: np.ndarray) -> str:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _curve(scores: np.ndarray, threshold: float, counts: dict[str, float]) -> str:
+    """Return the SVG of Dice over the threshold, a dot where we are; the part not yet visited is as faint as the rest."""
+    left, top, width, height = 52, 30, 330, 150
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return round(left + width * x, 1), round(top + height * (1 - y), 1)
+
+    line = " ".join("{},{}".format(*place(float(t), float(s))) for t, s in zip(THRESHOLDS, scores, strict=True))
+    x, y = place(threshold, counts["Dice"])
+    ticks = "".join(
+        f'<line x1="{left}" x2="{left + width}" y1="{place(0, v)[1]}" y2="{place(0, v)[1]}" stroke="currentColor" '
+        f'stroke-opacity=".15"/><text x="{left - 8}" y="{place(0, v)[1] + 5}" text-anchor="end">{v:g}</text>'
+        for v in (0, 0.5, 1)
+    ) + "".join(
+        f'<text x="{place(v, 0)[0]}" y="{top + height + 20}" text-anchor="middle">{v:g}</text>' for v in (0, 0.5, 1)
+    )
+    side = "end" if threshold > 0.7 else "start"
+    return (
+        f'<svg viewBox="0 0 400 222" role="img" style="width:100%;max-width:440px;font-size:14px" fill="currentColor" '
+        'xmlns="http://www.w3.org/2000/svg"><title>Dice over the threshold</title>'
+        f'<text x="{left}" y="16" font-weight="600">Dice</text>{ticks}'
+        f'<text x="{left + width / 2}" y="{top + height + 40}" text-anchor="middle">threshold</text>'
+        f'<polyline points="{line}" fill="none" stroke="{OKABE_ITO["blue"]}" stroke-width="2.5"/>'
+        f'<line x1="{x}" x2="{x}" y1="{y}" y2="{top + height}" stroke="{OKABE_ITO["vermilion"]}" stroke-dasharray="4 4"/>'
+        f'<circle cx="{x}" cy="{y}" r="7" fill="{OKABE_ITO["vermilion"]}"/>'
+        f'<text x="{x + (-12 if side == "end" else 12)}" y="{y + 24}" text-anchor="{side}" font-weight="600">'
+        f"{counts['Dice']:.3f}</text></svg>"
+    )
+
+
+def _key(view: str, counts: dict[str, float]) -> str:
+    """Return the legend of the view: names, colours, and signs that stand for the patterns."""
+    if view == "errors":
+        signs = {"solid": "■", "diagonal": "▨", "dots": "▦", "bars": "▤"}
+        items = [(s.color, signs[s.pattern], f"{s.name} {int(counts[s.short]):,}") for s in ERROR_STYLES[:3]]
+    elif view == "image only":
+        items = []
+    else:
+        items = [(OKABE_ITO["bluish green"], "■", f"nucleus ({view})")]
+    return "".join(
+        f'<span style="margin-right:14px;white-space:nowrap"><span aria-hidden="true" style="color:{color};font-size:20px;'
+        f'-webkit-text-stroke:.5px currentColor">{sign}</span> {escape(name)}</span>'
+        for color, sign, name in items
+    )
+
+
+def overlay(image: Any = None, target: Any = None, probability: np.ndarray | None = None) -> Explorer:
+    """Explore how probabilities become a mask; without arguments, on synthetic tissue and the pre-trained U-Net.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8, optional
+        The picture; synthetic tissue by default.
+    target : (H, W), optional
+        Its map, 0 background and 1 nucleus (or instance numbers).
+    probability : (H, W), optional
+        The probability of a nucleus for each pixel; by default the pre-trained network's.
+    """
+    from ..course.panel import widgets
+    from .explorer import Discovery, Explorer
+
+    if image is None:
+        from ..data import synthetic_tissue
+
+        images, labels = synthetic_tissue(1, size=(256, 256), seed=0)
+        image, target = images[0], labels[0]
+    if target is None:
+        raise ValueError("target is missing: the map (H, W) that the prediction is compared with")
+    if probability is None:
+        from ..models import load_pretrained
+
+        probability = load_pretrained("nuclei").predict(image)[1]
+    truth = (as_labels(target, "target") > 0).astype(np.int64)
+    scores = dice_by_threshold(truth, probability)
+    best = float(THRESHOLDS[int(scores.argmax())])
+    controls = {
+        "threshold": widgets.FloatSlider(0.05, min=0.05, max=0.95, step=0.05, description="threshold"),
+        "opacity": widgets.FloatSlider(0.45, min=0, max=1, step=0.05, description="opacity"),
+        "view": widgets.Dropdown(options=VIEWS, value="prediction", description="show"),
+        "outline": widgets.Checkbox(value=True, description="outline", indent=False, layout={"width": "100px"}),
+    }
+    discovery = Discovery(
+        question="At which threshold does Dice peak, and what happens to the errors on either side?",
+        path=(("view", "errors"), ("threshold", best)),
+        fact=f"Dice is highest at threshold {best:.2f}: below it false alarms grow, above it more is missed.",
+    )
+    return Explorer(
+        "From probabilities to a mask.",
+        controls,
+        lambda **state: draw_overlay(image, truth, probability, **state),
+        discovery,
+    )
