@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .exercise import check, exercise, hint, solution
+from .checking import check, exercise, hint, solution
 
 __all__ = ["check", "exercise", "hint", "quiz", "solution"]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..exercise import Exercise, Misconception
+from ..checking import Exercise, Misconception
 
 
 def to_chw(image):
