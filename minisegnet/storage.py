@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import struct
 import time
@@ -197,8 +198,13 @@ def save_npz(path: PathLike, arrays: Mapping[str, Any]) -> None:
         np.savez_compressed(file, **plain)  # type: ignore[arg-type]
 
 
-def load_npz(path: PathLike, required: Iterable[str] = (), largest: int = LARGEST_NPZ) -> dict[str, np.ndarray]:
-    """Return the arrays of an ``.npz`` file, after checking it; nothing is ever unpickled.
+def load_npz(
+    path: PathLike,
+    required: Iterable[str] = (),
+    optional: Iterable[str] | None = None,
+    largest: int = LARGEST_NPZ,
+) -> dict[str, np.ndarray]:
+    """Return arrays of an ``.npz`` file, after checking it; nothing is ever unpickled.
 
     Parameters
     ----------
@@ -206,6 +212,8 @@ def load_npz(path: PathLike, required: Iterable[str] = (), largest: int = LARGES
         The file.
     required : names
         Arrays that must be there.
+    optional : names, optional
+        What else to read if it is there; by default everything.
     largest : int
         How many bytes the arrays may unpack to, all together.
 
@@ -221,28 +229,40 @@ def load_npz(path: PathLike, required: Iterable[str] = (), largest: int = LARGES
     name = os.fspath(path)
     try:
         with zipfile.ZipFile(name) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > largest:
-            raise ValueError(
-                f"it would unpack to {unpacked / 2**30:.1f} GiB, more than the {largest / 2**30:.1f} GiB allowed"
-            )
-        with np.load(name, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-        for key, array in arrays.items():
-            if not isinstance(array, np.ndarray):
-                raise ValueError(f"its member {key!r} is no array")
+            members = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+            missing = [key for key in required if key not in members]
+            if missing:
+                raise ValueError(f"it has no array {', '.join(missing)}, only {', '.join(members) or 'nothing at all'}")
+            wanted = [key for key in members if optional is None or key in {*required, *optional}]
+            unpacked = sum(members[key].file_size for key in wanted)
+            if unpacked > largest:
+                raise ValueError(
+                    f"it would unpack to {unpacked / 2**30:.1f} GiB, the limit is {largest / 2**30:.1f} GiB"
+                )
+            return {key: _read_npy(archive, members[key]) for key in wanted}
     except zipfile.BadZipFile as error:
         raise ValueError(f"{name} is no sound .npz file: {_guess(path) or _lower(error)}") from error
-    except MemoryError as error:
-        raise ValueError(f"{name} is no sound .npz file: an array is larger than this machine's memory") from error
-    except (ValueError, EOFError, OSError, KeyError, RuntimeError, SyntaxError, TypeError) as error:
+    except PermissionError:
+        raise
+    except (ValueError, TypeError, LookupError, RuntimeError, SyntaxError, OSError, zlib.error, struct.error) as error:
         raise ValueError(f"{name} is no sound .npz file: {_lower(error)}") from error
-    except (zlib.error, struct.error, NotImplementedError, OverflowError) as error:
+    except (EOFError, NotImplementedError, OverflowError, MemoryError) as error:
         raise ValueError(f"{name} is no sound .npz file: {_lower(error)}") from error
-    missing = [key for key in required if key not in arrays]
-    if missing:
-        raise ValueError(f"{name} has no array {', '.join(missing)}; it has {', '.join(arrays) or 'none at all'}")
-    return arrays
+
+
+def _read_npy(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    """Read one array, after comparing what its header asks for with what is stored: memory is only taken for that."""
+    with archive.open(entry) as stream:
+        version = np.lib.format.read_magic(stream)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(stream)
+        if dtype.hasobject:
+            raise ValueError(f"{entry.filename} holds Python objects, which could run any code and are never loaded")
+        asked, stored = dtype.itemsize * math.prod(shape), entry.file_size - stream.tell()
+        if asked != stored or min(shape, default=0) < 0:
+            raise ValueError(f"{entry.filename} claims to be {dtype} {shape}, {asked} bytes, but {stored} are stored")
+    with archive.open(entry) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def _lower(error: BaseException) -> str:
