@@ -165,30 +165,37 @@ def elastic(
     image, maps = _checked(image, maps)
     height, width = image.shape[:2]
     coarse = rng.normal(0, sigma, size=(2, grid, grid))
-    dy, dx = cubic_weights(height, grid) @ coarse @ cubic_weights(width, grid).T  # (H, g) (2, g, g) (g, W)
+    dy, dx = between(coarse, (height, width))
     kept = slice(trim, height - trim), slice(trim, width - trim)
     y, x = (np.arange(height)[:, None] + dy)[kept], (np.arange(width) + dx)[kept]
     near = mirrored(np.rint(y).astype(np.intp), height) * width + mirrored(np.rint(x).astype(np.intp), width)
     return (_bilinear(image, y, x), *(array.reshape(height * width, *array.shape[2:])[near] for array in maps))
 
 
-def cubic_weights(n: int, grid: int) -> np.ndarray:
-    """Return (n, grid): how much each of ``grid`` points spread over n pixels counts at each pixel (Keys, a = -1/2)."""
-    if grid < 2:
-        raise ValueError(f"grid must be at least 2 points a side, got {grid}")
-    place = np.linspace(0, grid - 1, n)
-    first = np.minimum(place.astype(int), grid - 2)
-    t = place - first
-    taps = (
-        -0.5 * t**3 + t**2 - 0.5 * t,
-        1.5 * t**3 - 2.5 * t**2 + 1,
-        -1.5 * t**3 + 2 * t**2 + 0.5 * t,
-        0.5 * t**3 - 0.5 * t**2,
-    )
-    weights = np.zeros((n, grid))
-    for k, tap in enumerate(taps):  # beyond the grid its edge values go on
-        np.add.at(weights, (np.arange(n), np.clip(first + k - 1, 0, grid - 1)), tap)
-    return weights
+def between(coarse: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return (..., H, W): values between the points of ``coarse`` (..., g, g'), which are spread over ``size``.
+
+    Bicubic (Keys, 1981, a = -1/2): four taps along the columns, then four along the rows; beyond the grid its edge
+    values go on.
+    """
+    for axis, n in ((-2, size[0]), (-1, size[1])):
+        points = coarse.shape[axis]
+        if points < 2:
+            raise ValueError(f"grid must be at least 2 points a side, got {points}")
+        place = np.linspace(0, points - 1, n)
+        first = np.minimum(place.astype(np.intp), points - 2)
+        t = (place - first)[:, None] if axis == -2 else place - first
+        taps = (
+            ((-0.5 * t + 1) * t - 0.5) * t,
+            (1.5 * t - 2.5) * t * t + 1,
+            ((-1.5 * t + 2) * t + 0.5) * t,
+            (0.5 * t - 0.5) * t * t,
+        )
+        coarse = sum(
+            coarse.take(np.clip(first + k, 0, points - 1), axis=axis) * tap
+            for k, tap in zip((-1, 0, 1, 2), taps, strict=True)
+        )
+    return coarse
 
 
 def _bilinear(image: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ No download, no patient: the default where nothing else is at hand. Nothing is c
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..shapes import SizeLike, pair
@@ -38,7 +40,7 @@ def synthetic_fluorescence(n: int, size: SizeLike = (256, 256), seed: int = 0) -
     return _draw(_fluorescence, n, size, (seed, 2))
 
 
-def _draw(one, n: int, size: SizeLike, seeds: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
+def _draw(one: Callable, n: int, size: SizeLike, seeds: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     height, width = pair(size, "size", minimum=16)
     if n < 1:
         raise ValueError(f"n must be at least 1 picture, got {n}")
