@@ -104,6 +104,7 @@ def _announce(loops: str, types: tuple[Any, ...]) -> None:
     if _now.quiet or os.environ.get("MINISEGNET_QUIET", "0") not in ("", "0"):
         return
     dtype = next((str(t.dtype) for t in types if hasattr(t, "dtype")), "numbers")
-    name, loops = _now.kernel or loops, loops.strip("_").removesuffix("_py")
-    detail = "" if loops == name else f" ({loops})"
+    loops = loops.strip("_").removesuffix("_py").removesuffix("_loops")
+    name = _now.kernel or loops
+    detail = "" if loops in name else f" ({loops})"
     print(f"minisegnet: compiling {name}{detail} for {dtype}, once on this machine ...", file=sys.stderr, flush=True)
