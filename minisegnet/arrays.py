@@ -28,7 +28,7 @@ def array_module(*arrays: Any) -> ModuleType:
     TypeError
         If the arrays are on different devices.
     """
-    on_gpu = [is_cupy(a) for a in arrays if a is not None and hasattr(a, "dtype") and getattr(a, "ndim", 0)]
+    on_gpu = [is_cupy(a) for a in arrays if a is not None and hasattr(a, "dtype") and a.ndim]
     if not any(on_gpu):
         return np
     if not all(on_gpu):

@@ -13,7 +13,8 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def _require_finite(arrays: Any, what: str) -> None:
         raise FloatingPointError(f"{what} is not finite (NaN or infinity)")
 
 
-class Context:
+class Context(SimpleNamespace):
     """What a ``forward`` keeps for its ``backward``: saved arrays, and any attribute it sets."""
 
     def __init__(self) -> None:
@@ -123,7 +124,7 @@ class Node:
         grads = self.function.backward(self.context, *arrived)
         grads = grads if isinstance(grads, tuple) else (grads,)
         _require_finite(grads, f"the gradient computed by the backward of {self.function.__name__}")
-        reached = set()
+        reached: set[Any] = set()
         for tensor, grad in zip(self.inputs, grads, strict=True):
             if tensor is not None and grad is not None:
                 if grad.shape != tensor.shape:
@@ -165,21 +166,15 @@ class Function:
         return outputs if isinstance(result, tuple) else outputs[0]
 
 
-class Tensor:
+_Taught: Any = object  # functional/ teaches Tensor its operators: no type checker can see them
+
+
+class Tensor(_Taught):
     """An array on the tape: ``data`` (NumPy or CuPy), ``grad`` (a Tensor, or None) and where it came from.
 
     Python numbers and lists become float32; arrays keep their type. Only floating-point tensors can require a gradient.
-    Arithmetic, slicing and the rest are taught to this class by ``minisegnet.functional.arithmetic``.
+    Arithmetic and the rest are taught to this class by ``functional/arithmetic.py`` and ``functional/arrangement.py``.
     """
-
-    if TYPE_CHECKING:  # what functional/ teaches this class
-        __add__: Callable[..., Tensor]
-        __sub__: Callable[..., Tensor]
-        __mul__: Callable[..., Tensor]
-        __truediv__: Callable[..., Tensor]
-        __getitem__: Callable[..., Tensor]
-
-        def __getattr__(self, name: str) -> Any: ...
 
     __array_priority__ = 1000.0  # so that ndarray + Tensor asks the Tensor
     __slots__ = ("__weakref__", "_data", "_node", "_position", "grad", "requires_grad")
@@ -239,7 +234,7 @@ class Tensor:
         grad = unwrap(grad)
         if np.shape(grad) != self.shape:
             raise ValueError(f"backward: grad must have the tensor's shape {self.shape}, got {np.shape(grad)}")
-        todo = {self._receive(grad.astype(self.dtype, copy=False))} - {None}
+        todo: set[Any] = {self._receive(grad.astype(self.dtype, copy=False))} - {None}
         while todo:  # the youngest first: everything that used its results has then passed its gradient on
             node = max(todo, key=lambda n: n.number)
             todo.remove(node)

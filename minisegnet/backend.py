@@ -24,6 +24,9 @@ CURES = {
 class Kernels:
     """An immutable choice of kernels, one attribute each; a graph node keeps the one chosen at its forward."""
 
+    backend: str
+    replaced: dict[str, Callable]
+
     def __init__(self, backend: str, replaced: dict[str, Callable] | None = None):
         self.__dict__["backend"] = backend
         self.__dict__["replaced"] = dict(replaced or {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,6 @@ def get_state() -> dict[str, Any]:
     return dict(_generator.bit_generator.state)
 
 
-def set_state(state: dict[str, Any]) -> None:
+def set_state(state: Mapping[str, Any]) -> None:
     """Continue from a state that ``get_state`` returned."""
     _generator.bit_generator.state = state

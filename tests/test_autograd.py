@@ -249,4 +249,4 @@ def test_the_tape_is_short_and_needs_numpy_alone():
             imports |= {name.name.split(".")[0] for name in node.names}
         elif isinstance(node, ast.ImportFrom):
             imports.add("." * node.level + (node.module or "").split(".")[0])
-    assert imports <= {"__future__", "itertools", "threading", "collections", "contextlib", "typing", "numpy"}
+    assert imports <= {"__future__", "itertools", "threading", "collections", "contextlib", "types", "typing", "numpy"}

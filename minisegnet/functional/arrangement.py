@@ -108,7 +108,8 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = N
     """Return the mean over ``dim`` (an axis, several, or all)."""
     axes, shape = _axes(dim, axis), input.shape
     count = int(np.prod([shape[a] for a in (range(len(shape)) if axes is None else axes)]))
-    return sum(input, dim=axes, keepdim=keepdim) / count
+    total: Any = sum(input, dim=axes, keepdim=keepdim)
+    return total / count
 
 
 def _spread(sizes: tuple[Any, ...]) -> tuple[int, ...]:
@@ -198,7 +199,7 @@ def to(self: Tensor, target: Any) -> Tensor:
     return self if self.dtype == dtype else To.apply(self, dtype)
 
 
-def _item(self: Tensor) -> float | int | bool:
+def _item(self: Tensor) -> Any:
     if self.data.size != 1:
         raise ValueError(f"only a tensor of one element can become a Python number, this has shape {self.shape}")
     return self.data.item()

@@ -137,7 +137,7 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield every parameter once with its dotted name."""
-        return self._named("_parameters")  # type: ignore[return-value]
+        return self._named("_parameters")
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield every parameter once."""
