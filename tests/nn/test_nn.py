@@ -110,7 +110,7 @@ def test_names_are_found_once_and_in_order():
     assert [n for n, _ in net.named_buffers()] == [
         f"body.1.{n}" for n in ("running_mean", "running_var", "num_batches_tracked")
     ]
-    assert len(list(net.modules())) == 9
+    assert len(list(net.modules())) == 10
 
 
 def test_modes_reach_every_part():
