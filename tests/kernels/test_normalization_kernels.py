@@ -1,0 +1,227 @@
+"""Batch norm kernels: statistics that survive a large offset, gradients as PyTorch's, every layout and thread count."""
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from kernel_checks import assert_identical, layouts, run_python, unchanged
+
+from minisegnet.arrays import is_channels_last
+from minisegnet.kernels.normalization import numba_cpu, reference
+
+BACKENDS = {"reference": reference, "numba": numba_cpu}
+
+
+@pytest.fixture(params=BACKENDS)
+def kernels(request):
+    return BACKENDS[request.param]
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Cut the work into blocks of a few pixels, so that small images have many, and a last one that is not full."""
+    monkeypatch.setattr(numba_cpu, "BLOCK", 32)
+
+
+@st.composite
+def batches(draw):
+    n, c = draw(st.integers(1, 3)), draw(st.sampled_from([1, 3, 9]))
+    h, w = draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    images = draw(st.sampled_from([0.0, 100.0])) + draw(st.sampled_from([1.0, 0.01])) * rng.standard_normal(
+        (n, c, h, w)
+    )
+    weight, bias = rng.standard_normal((2, c))
+    return (
+        images.astype(dtype),
+        weight.astype(dtype),
+        bias.astype(dtype),
+        rng.standard_normal(images.shape).astype(dtype),
+    )
+
+
+def assert_close(result, expected, dtype, magnitude):
+    """Everything is computed in float64 from exact inputs: one rounding to the type, and 100 of float64 on the way."""
+    result = np.asarray(result, np.float64)
+    most = np.finfo(dtype).eps * abs(expected) + 100 * np.finfo(np.float64).eps * magnitude
+    assert (abs(result - expected) <= most).all(), (abs(result - expected) - most).max()
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches())
+@example(
+    (
+        np.full((1, 1, 1, 1), 3.0, np.float32),
+        np.ones(1, np.float32),
+        np.ones(1, np.float32),
+        np.ones((1, 1, 1, 1), "f4"),
+    )
+)
+def test_forward_and_backward_agree_with_plain_loops(small_blocks, batch):
+    images, weight, bias, grad_output = batch
+    expected, mean, variance = naive.batch_norm(images, weight, bias, 1e-5)
+    grads = naive.batch_norm_grad(grad_output, images, weight, mean, variance, 1e-5)
+    scale = abs(weight).max() / np.sqrt(variance.min() + 1e-5)  # what a rounding of a pixel grows to
+    largest, steepest = abs(images).max(), abs(grad_output).max() * images.size
+    for kernels in BACKENDS.values():
+        with unchanged(images, weight, bias, grad_output, mean, variance):
+            output, *statistics = kernels.batch_norm(images, weight, bias, 1e-5)
+            results = kernels.batch_norm_grad(grad_output, images, weight, mean, variance, 1e-5)
+        assert output.dtype == images.dtype
+        assert [s.dtype for s in statistics] == [np.float64] * 2
+        assert [r.dtype for r in results] == [images.dtype] * 3
+        assert_close(output, expected, images.dtype, scale * largest + abs(bias).max())
+        assert_close(statistics[0], mean, np.float64, largest)
+        assert_close(statistics[1], variance, np.float64, largest * np.sqrt(variance.max()) + variance.max())
+        for result, wanted in zip(results, grads, strict=True):
+            assert_close(result, wanted, images.dtype, steepest * (1 + scale) * (1 + scale * largest) ** 2)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(batches())
+def test_forward_and_backward_agree_with_pytorch(batch):
+    torch = pytest.importorskip("torch")
+    images, weight, bias, grad_output = (a.astype(np.float64) for a in batch)
+    if images.size == images.shape[1]:
+        return  # PyTorch refuses to normalize a single pixel
+    leaves = [torch.from_numpy(a.copy()).requires_grad_() for a in (images, weight, bias)]
+    expected = torch.nn.functional.batch_norm(leaves[0], None, None, *leaves[1:], training=True)
+    expected.backward(torch.from_numpy(grad_output))
+    for kernels in BACKENDS.values():
+        output, mean, variance = kernels.batch_norm(images, weight, bias)
+        np.testing.assert_allclose(output, expected.detach(), rtol=1e-10, atol=1e-8)
+        grads = kernels.batch_norm_grad(grad_output, images, weight, mean, variance)
+        for grad, leaf in zip(grads, leaves, strict=True):
+            np.testing.assert_allclose(grad, leaf.grad, rtol=1e-8, atol=1e-8)
+
+
+def test_the_gradient_is_that_of_the_forward(kernels, rng):
+    """Central differences along random directions, in float64."""
+    images, grad_output = rng.standard_normal((2, 2, 3, 4, 5))
+    weight, bias = rng.standard_normal((2, 3))
+    _, mean, variance = kernels.batch_norm(images, weight, bias)
+    grads = kernels.batch_norm_grad(grad_output, images, weight, mean, variance)
+    for position, grad in enumerate(grads):
+        inputs = [images, weight, bias]
+        direction, step = rng.standard_normal(grad.shape), 1e-5
+        sides = []
+        for sign in (1, -1):
+            moved = [a + sign * step * direction if i == position else a for i, a in enumerate(inputs)]
+            sides.append((kernels.batch_norm(*moved)[0] * grad_output).sum())
+        assert (sides[0] - sides[1]) / (2 * step) == pytest.approx((grad * direction).sum(), rel=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_large_offset_costs_no_digits(kernels, rng, dtype):
+    images = (1e4 + rng.standard_normal((4, 3, 40, 50))).astype(dtype)
+    exact = images.astype(np.longdouble)
+    mean, variance = exact.mean(axis=(0, 2, 3)), exact.var(axis=(0, 2, 3))
+    result = kernels.batch_norm(images, np.ones(3, dtype), np.zeros(3, dtype))
+    np.testing.assert_allclose(result[1], mean.astype(float), rtol=1e-15)
+    np.testing.assert_allclose(result[2], variance.astype(float), rtol=1e-11)
+    expected = (exact - mean[:, None, None]) / np.sqrt(variance + 1e-5)[:, None, None]
+    np.testing.assert_allclose(
+        result[0], expected.astype(float), rtol=2e-7 if dtype == np.float32 else 1e-10, atol=1e-11
+    )
+
+
+def test_an_outlier_at_the_start_costs_no_digits(kernels, rng):
+    images = rng.standard_normal((2, 1, 64, 64))
+    images[0, 0, 0, 0] = 1e6
+    expected = images.astype(np.longdouble).var()
+    np.testing.assert_allclose(kernels.batch_norm(images, np.ones(1), np.zeros(1))[2], float(expected), rtol=1e-13)
+
+
+@pytest.mark.parametrize("value", [0.1, 1e4, -3e30])
+def test_a_constant_channel_becomes_its_bias(kernels, value):
+    images = np.full((3, 2, 30, 70), value, np.float32)
+    output, mean, variance = kernels.batch_norm(images, np.full(2, 5, np.float32), np.array([1, 2], np.float32))
+    assert (mean == np.float32(value)).all()
+    assert (variance == 0).all()
+    assert (output == np.array([1, 2])[:, None, None]).all()
+
+
+def test_an_empty_batch_has_no_statistics_and_no_gradient(kernels):
+    images, weight = np.zeros((0, 3, 4, 5), np.float32), np.ones(3, np.float32)
+    output, mean, variance = kernels.batch_norm(images, weight, weight)
+    assert output.shape == images.shape
+    assert_identical((mean, variance), (np.zeros(3), np.zeros(3)))
+    grads = kernels.batch_norm_grad(images, images, weight, mean, variance)
+    assert_identical(grads, (images, np.zeros(3, np.float32), np.zeros(3, np.float32)))
+    assert kernels.channel_affine(images, np.ones(3), np.ones(3)).shape == images.shape
+
+
+def test_nan_and_infinity_are_not_hidden(kernels, rng):
+    for odd in (np.nan, np.inf):
+        images = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
+        images[1, 1, 2, 3] = odd
+        output, _, variance = kernels.batch_norm(images, np.ones(3, np.float32), np.zeros(3, np.float32))
+        np.testing.assert_array_equal(np.isnan(variance), [False, True, False])
+        assert np.isnan(output[:, 1]).all()
+        assert np.isfinite(output[:, ::2]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_channel_affine(kernels, rng, dtype):
+    images, (scale, shift) = rng.standard_normal((2, 5, 3, 7)).astype(dtype), rng.standard_normal((2, 5))
+    with unchanged(images, scale, shift):
+        result = kernels.channel_affine(images, scale, shift)
+    assert result.dtype == dtype
+    assert_close(result, naive.channel_affine(images, scale, shift), dtype, 10)
+    # Evaluation of a channel that lies far from zero: one rounding, not one of input * scale and one of the sum.
+    far = np.float32([[[[10000.5]]]])
+    assert kernels.channel_affine(far, np.array([300.0]), np.array([-3000000.0])).item() == 150
+
+
+@pytest.mark.parametrize("name", ["contiguous", "channels-last", "strided", "upside down", "read-only"])
+def test_memory_layout_changes_nothing(rng, name):
+    images, grad = rng.standard_normal((2, 2, 3, 6, 8)).astype(np.float32)
+    weight, statistics = np.ones(3, np.float32), (np.full(3, 0.1), np.full(3, 0.9))
+    given, given_grad = layouts(images)[name], layouts(grad)[name]
+    with unchanged(given, given_grad):
+        assert_identical(numba_cpu.batch_norm(given, weight, weight), numba_cpu.batch_norm(images, weight, weight))
+        results = numba_cpu.batch_norm_grad(given_grad, given, weight, *statistics)
+        assert_identical(results, numba_cpu.batch_norm_grad(grad, images, weight, *statistics))
+        assert_identical(numba_cpu.channel_affine(given, *statistics), numba_cpu.channel_affine(images, *statistics))
+    np.testing.assert_allclose(results[0], reference.batch_norm_grad(grad, images, weight, *statistics)[0], rtol=1e-6)
+
+
+def test_compiled_kernels_stay_channels_last(rng):
+    images, weight = rng.standard_normal((2, 3, 6, 8)).astype(np.float32), np.ones(3, np.float32)
+    output, mean, variance = numba_cpu.batch_norm(images, weight, weight)
+    assert is_channels_last(output)
+    assert is_channels_last(numba_cpu.batch_norm_grad(output, images, weight, mean, variance)[0])
+    assert is_channels_last(numba_cpu.channel_affine(images, mean, variance))
+
+
+def small_results():
+    images, grad = np.random.default_rng(1).standard_normal((2, 3, 5, 73, 61)).astype(np.float32)  # five blocks
+    weight = np.ones(5, np.float32)
+    output, mean, variance = numba_cpu.batch_norm(images, weight, weight)
+    grads = numba_cpu.batch_norm_grad(grad, images, weight, mean, variance)
+    return output, mean, variance, *grads, numba_cpu.channel_affine(images, mean, variance)
+
+
+def test_threads_change_no_bit():
+    run_python(
+        "import kernel_checks, test_normalization_kernels as t; kernel_checks.assert_same_with_any_threads(t.small_results)",
+        NUMBA_NUM_THREADS="2",
+    )
+
+
+def check_without_compiler():
+    images, grad = np.random.default_rng(1).standard_normal((2, 2, 2, 3, 3))
+    weight = np.array([2.0, 3.0])
+    assert type(numba_cpu._block_moments).__name__ == "function"
+    results, expected = (m.batch_norm(images, weight, weight) for m in (numba_cpu, naive))
+    for result, wanted in zip(results, expected, strict=True):
+        np.testing.assert_allclose(result, wanted, rtol=1e-12, atol=1e-14)
+    grads, wanted_grads = (m.batch_norm_grad(grad, images, weight, *expected[1:]) for m in (numba_cpu, naive))
+    for result, wanted in zip(grads, wanted_grads, strict=True):
+        np.testing.assert_allclose(result, wanted, rtol=1e-12, atol=1e-14)
+
+
+def test_the_loops_run_without_the_compiler():
+    run_python("import test_normalization_kernels as t; t.check_without_compiler()", NUMBA_DISABLE_JIT="1")
