@@ -65,7 +65,7 @@ def read_source(source: Path) -> Any:
         else:
             raise ValueError(f"{source.name}: a lesson has markdown and code cells only, found a {cell.cell_type} cell")
         made.metadata.update({k: cell.metadata[k] for k in KEPT_CELL_METADATA if k in cell.metadata})
-        extra = set(cell.metadata) - set(KEPT_CELL_METADATA)
+        extra = set(cell.metadata) - {*KEPT_CELL_METADATA, "lines_to_next_cell"}  # jupytext's count of empty lines
         if extra:
             raise ValueError(
                 f"{source.name}: cell metadata {sorted(extra)} would be lost; allowed: {KEPT_CELL_METADATA}"

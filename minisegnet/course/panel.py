@@ -25,9 +25,11 @@ STYLE = """<style>
   color: var(--jp-content-font-color1, #222); }
 .ms-panel button { font-size: 15px; height: auto; line-height: 1.6; }
 .ms-panel button:focus-visible, .ms-panel input:focus-visible { outline: 3px solid #0072B2; outline-offset: 2px; }
-.ms-panel .widget-radio-box label { height: auto; line-height: 1.9; font-size: 16px; width: auto; max-width: none; }
 .ms-panel .widget-radio-box { max-width: none; }
-.ms-panel .widget-radio-box input { margin: 8px 8px 0 2px; }
+.ms-panel .widget-radio-box label { display: flex; flex-direction: row-reverse; justify-content: flex-end;
+  align-items: center; height: auto; min-height: 30px; width: auto;
+  max-width: none; font-size: 16px; line-height: 1.4; }
+.ms-panel .widget-radio-box input { margin: 0 8px 0 2px; flex: none; }
 .ms-panel .widget-html, .ms-panel .widget-html-content { font-size: 16px; line-height: 1.45; height: auto;
   color: var(--jp-content-font-color1, #222); }
 .ms-right, .ms-wrong, .ms-open { border-left: 5px solid; padding: 6px 12px; margin: 6px 0;

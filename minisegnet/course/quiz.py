@@ -106,7 +106,7 @@ def number(
     otherwise : str
         What to say to any other number.
     """
-    field = widgets.Text(placeholder="a number", description="my answer", layout={"width": "240px"})
+    field = widgets.Text(placeholder="a number", description="my answer", style={"description_width": "initial"})
     row = widgets.HBox([field, widgets.Label(unit)]) if unit else field
 
     def read() -> float:

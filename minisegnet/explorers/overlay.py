@@ -58,7 +58,7 @@ def draw_overlay(
     truth = as_labels(target, "target", like=picture)
     guess = (np.asarray(probability) > threshold).astype(np.int64)
     counts = error_counts(truth, guess)
-    scale = max(1, round(520 / max(picture.shape[:2])))
+    scale = max(1, round(600 / max(picture.shape[:2])))
     if view == "errors":
         pixels = error_image(picture, truth, guess, scale=scale)
     elif view == "image only":
@@ -83,7 +83,7 @@ def draw_overlay(
         ("text-twin", escape(twin)),
     )
     texts = "".join(f'<p class="{kind}"{" role=status" * (kind == "text-twin")}>{line}</p>' for kind, line in lines)
-    height, width = pixels.shape[:2]
+    height, width = (round(side * 440 / max(pixels.shape[:2])) for side in pixels.shape[:2])
     return Drawing(
         '<div style="display:flex;flex-wrap:wrap;gap:20px;align-items:flex-start">'
         f'<img alt="{escape(twin)}" width="{width}" height="{height}" style="max-width:100%;height:auto" src="{_data(pixels)}"/>'
@@ -102,7 +102,7 @@ def _data(pixels: np.ndarray) -> str:
 
 def _curve(scores: np.ndarray, threshold: float, counts: dict[str, float]) -> str:
     """Return the SVG of Dice over the threshold, a dot where we are; the part not yet visited is as faint as the rest."""
-    left, top, width, height = 52, 30, 330, 150
+    left, top, width, height = 52, 30, 330, 110
 
     def place(x: float, y: float) -> tuple[float, float]:
         return round(left + width * x, 1), round(top + height * (1 - y), 1)
@@ -118,11 +118,11 @@ def _curve(scores: np.ndarray, threshold: float, counts: dict[str, float]) -> st
     )
     side = "end" if threshold > 0.7 else "start"
     return (
-        f'<svg viewBox="0 0 400 222" role="img" style="width:100%;max-width:440px;font-size:14px" fill="currentColor" '
+        f'<svg viewBox="0 0 400 182" role="img" style="display:block;width:100%;max-width:400px;font-size:14px" fill="currentColor" '
         'xmlns="http://www.w3.org/2000/svg"><title>Dice over the threshold</title>'
         f'<text x="{left}" y="16" font-weight="600">Dice</text>{ticks}'
         f'<text x="{left + width / 2}" y="{top + height + 40}" text-anchor="middle">threshold</text>'
-        f'<polyline points="{line}" fill="none" stroke="{OKABE_ITO["blue"]}" stroke-width="2.5"/>'
+        f'<polyline points="{line}" fill="none" stroke="currentColor" stroke-width="2.5"/>'
         f'<line x1="{x}" x2="{x}" y1="{y}" y2="{top + height}" stroke="{OKABE_ITO["vermilion"]}" stroke-dasharray="4 4"/>'
         f'<circle cx="{x}" cy="{y}" r="7" fill="{OKABE_ITO["vermilion"]}"/>'
         f'<text x="{x + (-12 if side == "end" else 12)}" y="{y + 24}" text-anchor="{side}" font-weight="600">'
@@ -139,10 +139,12 @@ def _key(view: str, counts: dict[str, float]) -> str:
         items = []
     else:
         items = [(OKABE_ITO["bluish green"], "■", f"nucleus ({view})")]
-    return "".join(
-        f'<span style="margin-right:14px;white-space:nowrap"><span aria-hidden="true" style="color:{color};font-size:20px;'
-        f'-webkit-text-stroke:.5px currentColor">{sign}</span> {escape(name)}</span>'
-        for color, sign, name in items
+    return "<p>{}</p>".format(
+        "".join(
+            f'<span style="margin-right:14px;white-space:nowrap"><span aria-hidden="true" style="color:{color};font-size:20px;'
+            f'-webkit-text-stroke:.5px currentColor">{sign}</span> {escape(name)}</span>'
+            for color, sign, name in items
+        )
     )
 
 

@@ -1,0 +1,112 @@
+"""Each lesson in a real JupyterLab: runs to its end without an error, a console error or a request to elsewhere.
+
+Pictures of every page are kept under test-output/, light and dark: a lesson that nobody has looked at is not done.
+"""
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.browser
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+LESSONS = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+@pytest.fixture(scope="module", params=LESSONS, ids=lambda path: path.stem)
+def lesson(request, open_lesson):
+    """Return a lesson after Run All."""
+    opened = open_lesson(request.param)
+    opened.run()
+    return opened
+
+
+def test_runs_to_its_end_without_any_error(lesson):
+    assert lesson.outputs("application/vnd.jupyter.error") == []
+    assert lesson.outputs("application/vnd.jupyter.stderr") == []
+    prompts = lesson.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").all_inner_texts()
+    assert [p.strip() for p in prompts] == [f"[{n}]:" for n in range(1, len(prompts) + 1)]
+    lesson.pictures()
+
+
+def test_every_picture_is_drawn(lesson):
+    pictures = lesson.page.locator(".jp-Notebook .jp-OutputArea img")
+    assert pictures.count() > 0
+    widths = pictures.evaluate_all("images => images.map(image => image.complete ? image.naturalWidth : 0)")
+    assert min(widths) > 0
+
+
+def test_a_question_is_answered_by_keyboard_alone(lesson):
+    question = lesson.page.locator(".ms-panel:has(input[type=radio])").first
+    if not question.count():
+        pytest.skip("this lesson asks no question with options")
+    radio = question.locator("input[type=radio]").first
+    radio.scroll_into_view_if_needed()
+    radio.focus()
+    lesson.page.keyboard.press("Space")
+    for _ in range(8):  # ipywidgets makes each option a stop of its own
+        lesson.page.keyboard.press("Tab")
+        if "Commit" in lesson.page.evaluate("document.activeElement.innerText"):
+            break
+    lesson.page.keyboard.press("Enter")
+    answer = question.locator('[role="status"]')
+    answer.wait_for()
+    assert answer.inner_text().startswith(("✓ Right.", "✗ Not this one."))
+    assert question.locator("input[type=radio]:not([disabled])").count() == 0
+
+
+def test_an_explorer_follows_the_arrow_keys(lesson):
+    explorers = lesson.page.locator(".ms-panel:has(.text-twin):has(.noUi-handle)")
+    for number in range(explorers.count()):
+        explorer = explorers.nth(number)
+        twin = explorer.locator(".text-twin")
+        before = twin.inner_text()
+        handle = explorer.locator(".noUi-handle").first
+        handle.scroll_into_view_if_needed()
+        handle.focus()
+        lesson.page.keyboard.press("ArrowRight")
+        lesson.page.wait_for_function(
+            "([index, before]) => [...document.querySelectorAll('.ms-panel:has(.text-twin):has(.noUi-handle)')][index]"
+            ".querySelector('.text-twin').innerText !== before",
+            arg=[number, before],
+        )
+
+
+def test_panels_are_readable_in_the_dark_theme(lesson):
+    lesson.theme("Dark")
+    contrasts = lesson.page.evaluate(CONTRAST)
+    lesson.pictures("-dark")
+    lesson.theme("Light")
+    assert [c for c in contrasts + lesson.page.evaluate(CONTRAST) if c["ratio"] < 4.5] == []
+
+
+def test_nothing_leaves_this_machine_and_the_console_is_clean(lesson):
+    assert lesson.hosts == {"127.0.0.1"}
+    assert lesson.console_errors == []
+
+
+# The contrast ratio (WCAG 2.1) of every text in our panels with the nearest background behind it.
+CONTRAST = """() => {
+    const parse = text => { const v = text.match(/[\\d.]+/g).map(Number); return v.length < 4 ? [...v, 1] : v; };
+    const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+        .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const behind = node => {
+        for (; node; node = node.parentElement) {
+            const color = parse(getComputedStyle(node).backgroundColor);
+            if (color[3] > 0.9) return color;
+        }
+        return [255, 255, 255, 1];
+    };
+    const seen = [];
+    for (const node of document.querySelectorAll(
+            '.ms-panel p, .ms-panel li, .ms-panel label, .ms-panel code, .ms-panel text, .ms-panel .widget-readout')) {
+        const text = node.textContent.trim();
+        if (!text || !node.getClientRects().length) continue;
+        const style = getComputedStyle(node);
+        const front = light(parse(node.tagName === 'text' ? style.fill : style.color));
+        const back = light(behind(node));
+        const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
+        seen.push({text: text.slice(0, 40), tag: node.tagName, ratio: Math.round(ratio * 100) / 100});
+    }
+    return seen;
+}"""
