@@ -19,7 +19,9 @@ OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True}
 
 
 @one_at_a_time
-def softmax_cross_entropy(logits, target, pixel_weight):
+def softmax_cross_entropy(
+    logits: np.ndarray, target: np.ndarray, pixel_weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the weighted cross-entropy of every pixel; see ``reference.softmax_cross_entropy``."""
     losses = np.empty(target.shape, logits.dtype)
     log_sum_exp = np.empty(target.shape, np.float64)
@@ -29,7 +31,9 @@ def softmax_cross_entropy(logits, target, pixel_weight):
 
 
 @one_at_a_time
-def softmax_cross_entropy_grad(grad_losses, logits, target, pixel_weight, log_sum_exp):
+def softmax_cross_entropy_grad(
+    grad_losses: np.ndarray, logits: np.ndarray, target: np.ndarray, pixel_weight: np.ndarray, log_sum_exp: np.ndarray
+) -> np.ndarray:
     """Return the gradient with respect to the logits; see ``reference.softmax_cross_entropy_grad``."""
     grad_logits = np.empty_like(logits)  # strides as those of logits
     maps = (np.ascontiguousarray(a) for a in (grad_losses, target, pixel_weight, log_sum_exp))
@@ -37,7 +41,7 @@ def softmax_cross_entropy_grad(grad_losses, logits, target, pixel_weight, log_su
     return grad_logits
 
 
-def _classes_last(logits):
+def _classes_last(logits: np.ndarray) -> np.ndarray:
     return logits.transpose(0, 2, 1)  # (N, K, P) -> (N, P, K), a view
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def softmax_cross_entropy(logits, target, pixel_weight):
+def softmax_cross_entropy(
+    logits: np.ndarray, target: np.ndarray, pixel_weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the weighted cross-entropy of every pixel, fused with its softmax.
 
     Parameters
@@ -38,7 +40,9 @@ def softmax_cross_entropy(logits, target, pixel_weight):
     return losses.astype(logits.dtype), largest + log_sum
 
 
-def softmax_cross_entropy_grad(grad_losses, logits, target, pixel_weight, log_sum_exp):
+def softmax_cross_entropy_grad(
+    grad_losses: np.ndarray, logits: np.ndarray, target: np.ndarray, pixel_weight: np.ndarray, log_sum_exp: np.ndarray
+) -> np.ndarray:
     """Return the gradient of ``softmax_cross_entropy`` with respect to the logits.
 
     Parameters

@@ -20,7 +20,9 @@ BLOCK = 16384  # numbers a task works on: 64 KiB of float32
 
 
 @one_at_a_time
-def batch_norm(input, weight, bias, eps=1e-5):
+def batch_norm(
+    input: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float = 1e-5
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Normalize each channel over the batch, then scale and shift it; see ``reference.batch_norm``."""
     pixels = _as_pixels(input)
     mean, variance = _moments(pixels)
@@ -31,7 +33,14 @@ def batch_norm(input, weight, bias, eps=1e-5):
 
 
 @one_at_a_time
-def batch_norm_grad(grad_output, input, weight, mean, variance, eps=1e-5):
+def batch_norm_grad(
+    grad_output: np.ndarray,
+    input: np.ndarray,
+    weight: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    eps: float = 1e-5,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the gradients of ``batch_norm``; see ``reference.batch_norm_grad``."""
     grads, pixels = _as_pixels(grad_output), _as_pixels(input)
     size, count = _block_size(pixels), max(len(pixels), 1)
@@ -48,7 +57,7 @@ def batch_norm_grad(grad_output, input, weight, mean, variance, eps=1e-5):
 
 
 @one_at_a_time
-def channel_affine(input, scale, shift):
+def channel_affine(input: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Return input * scale + shift, channel by channel; see ``reference.channel_affine``."""
     pixels = _as_pixels(input)
     output = np.empty_like(pixels)
@@ -56,22 +65,22 @@ def channel_affine(input, scale, shift):
     return _as_images(output, input)
 
 
-def _as_pixels(images):
+def _as_pixels(images: np.ndarray) -> np.ndarray:
     n, c, h, w = images.shape
     return channels_last(images).reshape(n * h * w, c)  # (N, C, H, W) -> (N, H, W, C) -> (N*H*W, C)
 
 
-def _as_images(pixels, like):
+def _as_images(pixels: np.ndarray, like: np.ndarray) -> np.ndarray:
     n, c, h, w = like.shape
     return channels_first(pixels.reshape(n, h, w, c))  # (N*H*W, C) -> (N, H, W, C) -> (N, C, H, W)
 
 
-def _block_size(pixels):
+def _block_size(pixels: np.ndarray) -> int:
     """Return how many pixels a task takes: it depends on the channels alone, so that sums are always cut alike."""
     return max(BLOCK // max(pixels.shape[1], 1), 1)
 
 
-def _moments(pixels):
+def _moments(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and biased variance of each channel (Chan, Golub and LeVeque, 1983, put the blocks together)."""
     count, channels = pixels.shape
     if count == 0:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def batch_norm(input, weight, bias, eps=1e-5):
+def batch_norm(
+    input: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float = 1e-5
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Normalize each channel to mean 0 and variance 1 over the batch, then scale and shift it.
 
     Parameters
@@ -37,7 +39,14 @@ def batch_norm(input, weight, bias, eps=1e-5):
     return (_channels(scale) * centered + _channels(bias)).astype(input.dtype), mean, variance
 
 
-def batch_norm_grad(grad_output, input, weight, mean, variance, eps=1e-5):
+def batch_norm_grad(
+    grad_output: np.ndarray,
+    input: np.ndarray,
+    weight: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    eps: float = 1e-5,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the gradients of ``batch_norm`` with respect to input, weight and bias.
 
     Parameters
@@ -65,7 +74,7 @@ def batch_norm_grad(grad_output, input, weight, mean, variance, eps=1e-5):
     return grad_input.astype(input.dtype), grad_weight.astype(input.dtype), grad_bias.astype(input.dtype)
 
 
-def channel_affine(input, scale, shift):
+def channel_affine(input: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Return input * scale + shift, channel by channel: batch normalization in evaluation mode.
 
     Parameters
@@ -82,6 +91,6 @@ def channel_affine(input, scale, shift):
     return (input * _channels(scale) + _channels(shift)).astype(input.dtype)
 
 
-def _channels(values):
+def _channels(values: np.ndarray) -> np.ndarray:
     """Return one float64 number a channel in the shape that meets (N, C, H, W) images."""
     return values.astype(np.float64)[:, None, None]  # (C,) -> (C, 1, 1)

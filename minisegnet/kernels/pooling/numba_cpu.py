@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit, prange
 
 from ...arrays import channels_first, channels_last
-from ...shapes import pool_output_size
+from ...shapes import Size, pool_output_size
 from ..threads import one_at_a_time
 
 OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True}
@@ -20,7 +20,14 @@ CHANNELS_A_TASK = 16  # 64 bytes of float32, a cache line: two threads never wri
 
 
 @one_at_a_time
-def max_pool2d(input, kernel_size, stride, padding=(0, 0), dilation=(1, 1), ceil_mode=False):
+def max_pool2d(
+    input: np.ndarray,
+    kernel_size: Size,
+    stride: Size,
+    padding: Size = (0, 0),
+    dilation: Size = (1, 1),
+    ceil_mode: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the maximum of every window, and where it was; see ``reference.max_pool2d``."""
     n, c, h, w = input.shape
     oh, ow = pool_output_size((h, w), kernel_size, stride, padding, dilation, ceil_mode)
@@ -31,7 +38,7 @@ def max_pool2d(input, kernel_size, stride, padding=(0, 0), dilation=(1, 1), ceil
 
 
 @one_at_a_time
-def scatter_to_plane(values, indices, size, accumulate=True):
+def scatter_to_plane(values: np.ndarray, indices: np.ndarray, size: Size, accumulate: bool = True) -> np.ndarray:
     """Return planes of zeros with the values put at their indices; see ``reference.scatter_to_plane``."""
     n, c = values.shape[:2]
     planes = np.empty((n, *size, c), values.dtype)
@@ -40,7 +47,7 @@ def scatter_to_plane(values, indices, size, accumulate=True):
 
 
 @one_at_a_time
-def gather_from_plane(plane, indices):
+def gather_from_plane(plane: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """Return the values that lie at the indices; see ``reference.gather_from_plane``."""
     n, c, oh, ow = indices.shape
     values = np.empty((n, oh, ow, c), plane.dtype)

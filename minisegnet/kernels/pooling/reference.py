@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...shapes import pool_output_size
+from ...shapes import Size, pool_output_size
 
 NOWHERE = -1  # the index of a window that holds no pixel
 
 
-def max_pool2d(input, kernel_size, stride, padding=(0, 0), dilation=(1, 1), ceil_mode=False):
+def max_pool2d(
+    input: np.ndarray,
+    kernel_size: Size,
+    stride: Size,
+    padding: Size = (0, 0),
+    dilation: Size = (1, 1),
+    ceil_mode: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the maximum of every window, and where it was.
 
     Parameters
@@ -55,7 +62,7 @@ def max_pool2d(input, kernel_size, stride, padding=(0, 0), dilation=(1, 1), ceil
     return values, indices
 
 
-def scatter_to_plane(values, indices, size, accumulate=True):
+def scatter_to_plane(values: np.ndarray, indices: np.ndarray, size: Size, accumulate: bool = True) -> np.ndarray:
     """Return planes of zeros with the values put at their indices.
 
     Parameters
@@ -88,7 +95,7 @@ def scatter_to_plane(values, indices, size, accumulate=True):
     return planes[:, :, : h * w].reshape(n, c, h, w)
 
 
-def gather_from_plane(plane, indices):
+def gather_from_plane(plane: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """Return the values that lie at the indices: the adjoint of ``scatter_to_plane``.
 
     Parameters

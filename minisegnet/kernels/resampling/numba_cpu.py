@@ -13,14 +13,17 @@ import numpy as np
 from numba import njit, prange
 
 from ...arrays import channels_first, channels_last
+from ...shapes import Size
 from ..threads import one_at_a_time
-from .taps import bilinear_taps
+from .taps import Scale, bilinear_taps
 
 OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract"}}
 
 
 @one_at_a_time
-def resize_bilinear(input, size, align_corners=False, scale=(None, None)):
+def resize_bilinear(
+    input: np.ndarray, size: Size, align_corners: bool = False, scale: Scale = (None, None)
+) -> np.ndarray:
     """Resize images by linear interpolation; see ``reference.resize_bilinear``."""
     n, c, h, w = input.shape
     output = np.empty((n, *size, c), input.dtype)
@@ -31,7 +34,9 @@ def resize_bilinear(input, size, align_corners=False, scale=(None, None)):
 
 
 @one_at_a_time
-def resize_bilinear_grad(grad_output, input_size, align_corners=False, scale=(None, None)):
+def resize_bilinear_grad(
+    grad_output: np.ndarray, input_size: Size, align_corners: bool = False, scale: Scale = (None, None)
+) -> np.ndarray:
     """Return the gradient of ``resize_bilinear``; see ``reference.resize_bilinear_grad``."""
     n, c, oh, ow = grad_output.shape
     grad_input = np.empty((n, *input_size, c), grad_output.dtype)
@@ -41,7 +46,9 @@ def resize_bilinear_grad(grad_output, input_size, align_corners=False, scale=(No
     return channels_first(grad_input)
 
 
-def _taps(in_size, out_size, align_corners, scale, dtype):
+def _taps(
+    in_size: int, out_size: int, align_corners: bool, scale: float | None, dtype: np.dtype
+) -> tuple[np.ndarray, ...]:
     """Return the taps of one axis with the weights of both, and who reads: pixel i, only first[i] <= output < stop[i].
 
     The readers are neighbours because ``lower`` and ``upper`` never decrease and differ by at most one. The weights have

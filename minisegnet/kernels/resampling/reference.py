@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .taps import bilinear_taps
+from ...shapes import Size
+from .taps import Scale, bilinear_taps
 
 
-def resize_bilinear(input, size, align_corners=False, scale=(None, None)):
+def resize_bilinear(
+    input: np.ndarray, size: Size, align_corners: bool = False, scale: Scale = (None, None)
+) -> np.ndarray:
     """Resize images by linear interpolation along the height, then along the width.
 
     Parameters
@@ -42,7 +45,9 @@ def resize_bilinear(input, size, align_corners=False, scale=(None, None)):
     )  # (N, C, W, OH) -> (N, C, OH, W) -> (N, C, OH, OW)
 
 
-def resize_bilinear_grad(grad_output, input_size, align_corners=False, scale=(None, None)):
+def resize_bilinear_grad(
+    grad_output: np.ndarray, input_size: Size, align_corners: bool = False, scale: Scale = (None, None)
+) -> np.ndarray:
     """Return the gradient of ``resize_bilinear`` with respect to its input: the adjoint map.
 
     Parameters
@@ -63,14 +68,14 @@ def resize_bilinear_grad(grad_output, input_size, align_corners=False, scale=(No
     return _add_back(grad_rows.swapaxes(2, 3), input_size[0], align_corners, scale[0]).swapaxes(2, 3)
 
 
-def _take(image, out_size, align_corners, scale):
+def _take(image: np.ndarray, out_size: int, align_corners: bool, scale: float | None) -> np.ndarray:
     """Resize the last axis: each output is a mix of the two pixels it lies between."""
     lower, upper, fraction = bilinear_taps(image.shape[-1], out_size, align_corners, scale)
     fraction = fraction.astype(image.dtype)  # so that float32 stays float32
     return (1 - fraction) * image[..., lower] + fraction * image[..., upper]
 
 
-def _add_back(grad, in_size, align_corners, scale):
+def _add_back(grad: np.ndarray, in_size: int, align_corners: bool, scale: float | None) -> np.ndarray:
     """Do the adjoint of ``_take``: add each output's gradient, by the same weights, to the two pixels it was mixed from."""
     lower, upper, fraction = bilinear_taps(in_size, grad.shape[-1], align_corners, scale)
     fraction = fraction.astype(grad.dtype)

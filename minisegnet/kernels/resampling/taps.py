@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+Scale = tuple[float | None, float | None]  # the enlargement asked for, down and across; None where the sizes decide
+
 
 def bilinear_taps(
     in_size: int, out_size: int, align_corners: bool = False, scale: float | None = None
