@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .npz import write_arrays
+from ..storage import save_npz
 from .nuclei import cache_folder, load_nuclei
 from .pictures import read_mask, read_picture
 from .registry import digest_image, digest_mask, read_registry
@@ -72,7 +72,7 @@ def download_nuclei(
     _fetch(url or SOURCES[source], archive, progress)
     for kind in missing:
         arrays = _unpack(archive, kind, registry[kind], source, progress)
-        write_arrays(folder / f"{kind}.npz", **arrays)
+        save_npz(folder / f"{kind}.npz", arrays)
     archive.unlink()
     return folder
 

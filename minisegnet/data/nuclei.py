@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..storage import load_npz
 from .fields import find_fields
-from .npz import read_arrays
 from .pictures import read_mask, read_picture
 
 KINDS = ("histology", "fluorescence", "brightfield")
@@ -154,7 +154,7 @@ def _find_path(path: str | os.PathLike | None) -> Path:
 
 
 def _load_npz(path: Path) -> Nuclei:
-    arrays = read_arrays(path, required=("images", "labels"), optional=("ids", "fields"))
+    arrays = load_npz(path, required=("images", "labels"), optional=("ids", "fields"))
     images, labels = arrays["images"], arrays["labels"]
     n = len(images) if images.ndim else 0
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
