@@ -32,7 +32,7 @@ def main() -> None:
     from minisegnet.recipes import nuclei as recipe
 
     nuclei = data.load_nuclei(args.data)
-    split = recipe.field_folds if args.split == "field" else recipe.leaky_folds
+    split = recipe.SPLITS[args.split]
     folds = list(enumerate(split(nuclei, args.folds), start=1))
     run = torch_fold if args.engine == "torch" else our_fold
     rows = []
@@ -66,7 +66,7 @@ def our_fold(nuclei, train, test, args) -> tuple[list[float], float]:
     from minisegnet.recipes import nuclei as recipe
 
     result = recipe.train_nuclei(
-        nuclei.images, nuclei.labels, train, test, steps=args.steps, base_channels=args.width, seed=args.seed
+        nuclei.images, nuclei.labels, train, test, steps=args.steps, base_channels=args.width, seed=args.seed, curve=0
     )
     return list(result.dice), result.seconds
 
