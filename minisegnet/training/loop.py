@@ -1,0 +1,300 @@
+"""The training loop, to be read from top to bottom: ``fit`` and ``evaluate``."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import random
+from ..arrays import to_device
+from ..autograd import Tensor, no_grad, unwrap
+from ..metrics import labels_of
+from ..optim import Optimizer, ReduceLROnPlateau, clip_grad_norm_, grad_norm
+from .batches import parts, rest_of_pass, total_steps
+from .checkpoint import keep_previous, load_checkpoint, save_checkpoint
+from .checks import check_choices, check_ending, check_needs
+from .diagnosis import where_it_began
+from .history import History, TrainingState
+from .interrupt import Interrupt, Interrupted
+from .progress import Bar
+
+if TYPE_CHECKING:
+    import os
+
+    from ..nn import Module
+
+
+def fit(
+    model: Module,
+    train: Iterable[Any],
+    validation: Iterable[Any] | None = None,
+    *,
+    loss: Callable[..., Tensor],
+    optimizer: Optimizer,
+    scheduler: Any = None,
+    schedule_by: str = "step",
+    epochs: int | None = None,
+    steps: int | None = None,
+    metric: Any = None,
+    monitor: str | None = None,
+    patience: int | None = None,
+    keep: str = "last",
+    clip: float | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = 30.0,
+    resume: bool = False,
+    callbacks: Sequence[Callable[[TrainingState], Any]] = (),
+    device: str | None = None,
+    progress: bool = True,
+) -> History:
+    """Train a model and return what happened; the model is in evaluation mode afterwards.
+
+    Ctrl-C (the notebook's stop button) ends it after the current step: the checkpoint is written, the history returned
+    with ``interrupted`` set. Killed at any moment, it can go on from the last checkpoint. With ``resume=True`` it goes on
+    bit for bit as if it had never stopped (same machine, versions and threads; same arguments).
+
+    Parameters
+    ----------
+    model : Module
+        The network.
+    train : iterable of (x, y) or (x, y, pixel_weight)
+        Batches, gone through once an epoch: a list, or an object with ``__iter__`` (a generator is used up after one).
+        If it has ``state()`` and ``load_state(state)``, as ``data.CropSampler``, they are used to resume; otherwise the
+        batches of a pass that were seen already are skipped. The third, if any, goes to the loss as ``pixel_weight``.
+    validation : iterable of (x, y), optional
+        Evaluated after each epoch and at the end.
+    loss : callable
+        ``loss(model(x), y)`` -> one number on the tape, see ``minisegnet.losses``.
+    optimizer : Optimizer
+        Made from ``model.parameters()``.
+    scheduler : schedule of ``minisegnet.optim``, optional
+        Stepped after every step, or with ``schedule_by="epoch"`` after every epoch; ``ReduceLROnPlateau`` after every
+        validation, with the value of ``monitor``.
+    epochs, steps : int
+        When it ends: after so many passes, or so many steps, whichever comes first. One of them must be given.
+    metric : object with ``reset()``, ``update(labels, y)`` and ``compute() -> dict``, optional
+        What validation measures beside the loss, such as ``metrics.MeanDice()``.
+    monitor : str, optional
+        The number of a validation that decides which is best: the metric's first by default, the loss without one. A
+        name that ends in "loss" is better small, any other large.
+    patience : int, optional
+        Stop early after so many validations without a new best.
+    keep : "last" or "best"
+        Which weights the model has in the end. The checkpoint keeps both. A score at which the weights were chosen is
+        not a test score any more: judge "best" on images that the choice did not see.
+    clip : float, optional
+        Limit for the norm of all gradients (``optim.clip_grad_norm_``).
+    checkpoint : path, optional
+        A ``.safetensors`` file, written at the start, after each epoch and validation, every ``checkpoint_seconds`` and
+        at the end. A file that is there already is moved aside (``.previous``) unless ``resume``.
+    resume : bool
+        Go on from the checkpoint if there is one. More epochs or steps than before may be given to train longer.
+    callbacks : functions of a TrainingState
+        Called after each step and validation; ``state.stop = True`` ends the training.
+    device : str, optional
+        "cpu" or "cuda"; where the model is by default.
+    progress : bool
+        Show a progress bar.
+
+    Raises
+    ------
+    FloatingPointError
+        If loss or gradients are not finite; the message says at which step and where it began. The model is left as it
+        was before that step.
+    TypeError, ValueError
+        For arguments that make no sense together, an empty data set, batches that are none, a checkpoint that does not fit.
+    OSError
+        If the checkpoint cannot be written (also at the start, before time is spent).
+    """
+    check_ending(train, epochs, steps, patience, resume)
+    check_choices(model, optimizer, scheduler, schedule_by, keep)
+    wants = {"metric": metric, "monitor": monitor, "patience": patience, 'keep="best"': keep == "best" or None}
+    check_needs(validation, scheduler, wants, resume, checkpoint)
+    device = device or model.device
+    model.to(device)
+    by_step, by_epoch = (scheduler, None) if schedule_by == "step" else (None, scheduler)
+    if isinstance(scheduler, ReduceLROnPlateau):  # stepped where a validation is recorded
+        by_step = by_epoch = None
+    path = None if checkpoint is None else Path(checkpoint)
+    state = TrainingState(model, optimizer, scheduler, History(monitor=monitor or "loss"))
+    pass_start = random.get_state()
+    if path and resume and path.exists():
+        pass_start = load_checkpoint(path, state, train, validation)
+    elif path:
+        keep_previous(path)
+    history, nothing = state.history, False
+    started = time.perf_counter() - (history.seconds[-1] if history.seconds else 0.0)
+    saved = time.perf_counter()
+
+    def save() -> None:
+        nonlocal saved
+        if path:
+            save_checkpoint(path, state, train, validation, pass_start)
+            saved = time.perf_counter()
+
+    def tell(event: str) -> None:
+        state.event = event
+        for callback in callbacks:
+            callback(state)
+
+    with Interrupt() as interrupt, Bar(progress, total_steps(train, epochs, steps), state) as bar:
+        save()  # so that a full disk or a folder without permission is known now, not after an hour
+        while True:
+            # Between passes, and where a resumed training comes in: validate what is not validated yet.
+            done = state.step == steps or state.epoch == epochs
+            due = state.step and (state.batch == 0 or done) and state.step not in history.val_step
+            if validation is not None and due:
+                try:
+                    numbers = evaluate(model, interrupt.until(validation), loss=loss, metric=metric, device=device)
+                except Interrupted:
+                    history.stopped = "interrupted"
+                    break
+                _record(state, numbers, monitor or next(iter(_without_loss(numbers)), "loss"))
+                save()
+                tell("validation")
+            tired = patience is not None and bool(history.validation) and history.since_best >= patience
+            reasons = {"finished": done, "callback": state.stop, "interrupted": interrupt.requested, "patience": tired}
+            history.stopped = next((reason for reason, holds in reasons.items() if holds), "")
+            if history.stopped:
+                break
+
+            for batch in rest_of_pass(train, state, pass_start):
+                x, y, *weight = (to_device(unwrap(part), device) for part in parts(batch))
+                _train_step(state, loss, (Tensor(x), y, *weight), clip)
+                if by_step:
+                    by_step.step()
+                state.batch += 1
+                history.seconds.append(time.perf_counter() - started)
+                bar.show()
+                tell("step")
+                if time.perf_counter() - saved >= checkpoint_seconds:
+                    save()
+                if state.stop or interrupt.requested or state.step == steps:
+                    break
+            else:
+                if not state.batch:
+                    # A sampler that an earlier training left at the end of its pass begins anew the second time.
+                    if nothing or not hasattr(train, "load_state"):
+                        raise ValueError("train gave no batches: the data set is empty, or a generator that is used up")
+                    nothing = True
+                    continue
+                state.epoch, state.batch = state.epoch + 1, 0
+                pass_start = random.get_state()
+                if by_epoch:
+                    by_epoch.step()
+        save()
+    if keep == "best" and state.best is not None:
+        model.load_state_dict(state.best)
+    model.eval()
+    return history
+
+
+def _train_step(state: TrainingState, loss: Callable[..., Tensor], inputs: tuple[Any, ...], clip: float | None) -> None:
+    """Forward, backward, update: the heart of it. Nothing is changed if a number is not finite."""
+    model, optimizer, history = state.model, state.optimizer, state.history
+    x, y, *weight = inputs
+    random_state = random.get_state()
+    buffers = [(buffer, buffer.data.copy()) for _, buffer in model.named_buffers()]
+    model.train()
+    optimizer.zero_grad()
+    norm = math.nan
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is looked for and told below
+            value = loss(model(x), y, **({"pixel_weight": weight[0]} if weight else {}))
+            if value.data.size != 1:
+                raise ValueError(f"loss must return one number, got shape {value.shape}: use reduction='mean' or 'sum'")
+            number = float(value.detach().numpy().reshape(()))
+            if math.isfinite(number):
+                value.backward()
+                parameters = optimizer.parameters()
+                norm = grad_norm(parameters) if clip is None else clip_grad_norm_(parameters, clip)
+    except FloatingPointError:  # the losses say it when scores are NaN, detect_anomaly says it of any operation
+        number = math.nan
+    if not (math.isfinite(number) and math.isfinite(norm)):
+        for buffer, data in buffers:
+            buffer.data = data.copy()
+        what = "gradient" if math.isfinite(number) else "loss"
+        story = where_it_began(model, loss, inputs, random_state)
+        for buffer, data in buffers:
+            buffer.data = data
+        optimizer.zero_grad()
+        raise FloatingPointError(
+            f"the {what} became {norm if what == 'gradient' else number} at step {state.step + 1}, batch {state.batch + 1} "
+            f"of epoch {state.epoch + 1}. {story} The last losses were {[round(v, 4) for v in history.loss[-5:]]}, the "
+            f"learning rate is {optimizer.param_groups[0]['lr']:.3g}. If the data is sound, try a smaller rate, or clip=1.0. "
+            "The model is as it was before this step"
+        )
+    history.lr.append(float(optimizer.param_groups[0]["lr"]))
+    optimizer.step()
+    history.loss.append(number)
+    history.grad_norm.append(norm)
+
+
+def evaluate(
+    model: Module,
+    data: Iterable[Any],
+    *,
+    loss: Callable[..., Tensor] | None = None,
+    metric: Any = None,
+    device: str | None = None,
+) -> dict[str, float]:
+    """Return the mean loss and the metric of a model over batches, in evaluation mode and off the tape.
+
+    Parameters
+    ----------
+    model, data, loss, metric
+        As ``fit``; the metric is reset first. Each image counts the same in the mean loss.
+    device : str, optional
+        Where to; where the model is by default.
+
+    Raises
+    ------
+    ValueError
+        If there is no batch, or neither loss nor metric.
+    """
+    if loss is None and metric is None:
+        raise ValueError("evaluate needs a loss, a metric or both: there is nothing to compute")
+    if metric is not None:
+        metric.reset()
+    device = device or model.device
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    total, count = 0.0, 0
+    try:
+        with no_grad():
+            for batch in data:
+                x, y, *weight = (to_device(unwrap(part), device) for part in parts(batch))
+                output = model(Tensor(x))
+                count += len(x)
+                if loss is not None:
+                    total += float(loss(output, y, **({"pixel_weight": weight[0]} if weight else {}))) * len(x)
+                if metric is not None:
+                    metric.update(labels_of(output), y)
+    finally:
+        for module, training in modes:
+            module.training = training
+    if not count:
+        raise ValueError("the data set is empty: it gave no batch to evaluate")
+    return {**({"loss": total / count} if loss is not None else {}), **(metric.compute() if metric is not None else {})}
+
+
+def _record(state: TrainingState, numbers: dict[str, float], monitor: str) -> None:
+    """Add a validation to the history, keep the weights if it is the best, and tell a plateau schedule."""
+    history = state.history
+    if monitor not in numbers:
+        raise ValueError(f"monitor must be one of {', '.join(numbers)}, got {monitor!r}")
+    history.monitor, history.mode = monitor, "min" if monitor.endswith("loss") else "max"
+    history.validation.append({"step": state.step, "epoch": state.epoch, **numbers})
+    if history.since_best == 0:
+        state.best = state.model.state_dict()
+    if isinstance(state.scheduler, ReduceLROnPlateau):
+        state.scheduler.step(numbers[monitor])
+
+
+def _without_loss(numbers: dict[str, float]) -> list[str]:
+    return [name for name in numbers if name != "loss"]
