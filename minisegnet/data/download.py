@@ -31,6 +31,7 @@ SOURCES = {
 }
 MAX_MEMBER = 64 << 20  # bytes of one unpacked PNG; the largest has some 3 MB
 RETRIES = 3
+BLOCK = 1 << 16  # bytes written at a time; what an interruption may cost
 
 
 def download_nuclei(
@@ -104,7 +105,7 @@ def _fetch(url: str, archive: Path, progress: bool) -> None:
     except (requests.exceptions.RequestException, ConnectionError) as fault:
         part = archive.with_name(archive.name + ".part")
         have = part.stat().st_size if part.exists() else 0
-        kept = f"{have / 1e6:.1f} MB are kept and the next attempt goes on from there. " if have else ""
+        kept = f"{have / 1e6:.1f} MB are kept, and the next attempt goes on from there if the server allows it. " if have else ""
         raise ConnectionError(
             f"could not download {url} ({_brief(fault)}). {kept}What to do: try again later; or fetch that address on "
             f"another machine and save it as {str(archive)!r}, then run this again; or work without it: "
@@ -157,7 +158,7 @@ class _Resuming:
                     total=total, initial=start, unit="B", unit_scale=True, desc="downloading", disable=not self.progress
                 ) as bar,
             ):
-                for block in response.iter_content(1 << 18):
+                for block in response.iter_content(BLOCK):
                     stream.write(block)
                     bar.update(len(block))
         if total is not None and self._size() < total:

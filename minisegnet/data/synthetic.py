@@ -18,6 +18,7 @@ from .noise import blur, smooth_noise
 # How much of red, green and blue a unit of stain absorbs (natural logarithm). Haematoxylin runs from blue to violet
 # with its recipe and with the white balance of the scanner; eosin from pink to brick red.
 HAEMATOXYLIN = np.array([[0.65, 0.70, 0.29], [0.40, 0.90, 0.08], [0.45, 0.85, 0.28]])
+BLOOD = np.array([0.08, 0.88, 0.48])  # red cells take eosin most strongly, and are red by themselves
 EOSIN = np.array([[0.07, 0.99, 0.11], [0.20, 0.95, 0.30], [0.30, 0.90, 0.15]])
 
 
@@ -61,7 +62,11 @@ def _tissue(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray
     haematoxylin += _out_of_focus(rng, size, radius, room, flow)
     haematoxylin += rng.uniform(0.05, 0.3) * blur(haematoxylin, min(0.6 * radius, 8))  # glow of what lies deeper
     eosin = _ground(rng, size, radius, cells, room, flow, loose)
-    return _expose(rng, haematoxylin, eosin, room, loose), labels
+    blood = _blood(rng, size, radius, flow)
+    haematoxylin += (
+        rng.uniform(0, 0.25) * np.clip(smooth_noise(rng, size, 2.5 * radius), 0, 1) * room
+    )  # bluish cytoplasm
+    return _expose(rng, haematoxylin, eosin, blood, room, loose), labels
 
 
 def _tissue_mask(rng: np.random.Generator, size: tuple[int, int], radius: float, loose: bool) -> np.ndarray:
@@ -102,13 +107,14 @@ def _stain_nuclei(
     fine = smooth_noise(rng, size, max(1.5, 0.13 * radius)).astype(np.float32)
     coarse = smooth_noise(rng, size, max(2.0, 0.4 * radius)).astype(np.float32)
     m = len(cells)
-    amount = rng.uniform(0.7, 1.5) * np.exp(rng.normal(0, rng.uniform(0.1, 0.4), m))
+    amount = rng.uniform(0.5, 1.5) * np.exp(rng.normal(0, rng.uniform(0.1, 0.45), m))
     pale = rng.random(m) < rng.choice([0.1, 0.4, 0.8])  # open chromatin: a pale inside, a dark rim, clumps
     faint = rng.random(m) < 0.15  # above or below the plane of focus
     edge = rng.uniform(0.8, 1.6) * (1 + faint * rng.uniform(1, 3, m))  # pixels over which the outline fades
     amount *= np.where(faint, rng.uniform(0.4, 0.8, m), 1)
     grain, clump = rng.uniform(0.05, 0.25) + 0.2 * pale, rng.uniform(0.05, 0.25) + 0.1 * pale
-    inside = np.where(pale, rng.uniform(0.35, 0.75, m), rng.uniform(0.8, 1.0, m))
+    inside = np.where(pale, rng.uniform(0.2, 0.7, m), rng.uniform(0.8, 1.0, m))
+    hand = rng.uniform(0.2, 1.2)  # pixels by which annotators draw around a nucleus, generously
     for i, box, level in outlines(cells, size, around=6):
         depth = (1 - level) * np.float32(cells.radius[i])  # pixels inside the outline
         cover = np.clip(depth / edge[i] + 0.5, 0, 1)
@@ -116,7 +122,7 @@ def _stain_nuclei(
         chromatin = inside[i] * (1 + grain[i] * fine[box] + clump[i] * coarse[box]) + (1 - inside[i]) * 0.8 * rim
         layer = amount[i] * cover * np.maximum(chromatin, 0.15)
         stain[box] = np.maximum(stain[box], layer) + 0.35 * np.minimum(stain[box], layer)  # sections overlap in part
-        paint_labels(labels, best, box, level, i + 1)
+        paint_labels(labels, best, box, level - hand / np.float32(cells.radius[i]), i + 1)
     return stain, _renumbered(labels)
 
 
@@ -147,37 +153,49 @@ def _ground(
     flow: np.ndarray,
     loose: bool,
 ) -> np.ndarray:
-    """Return the amount of eosin: cytoplasm around the nuclei, fibres between them, sometimes a sheet of blood."""
-    eosin = np.zeros(size, dtype=np.float32)
-    if len(cells) and rng.random() < 0.7:
-        body = rng.uniform(1.3, 2.2)
-        for _, box, level in outlines(cells, size, reach=body):
-            np.maximum(eosin[box], np.clip((body - level) / (body - 0.9), 0, 1), out=eosin[box])
-    eosin *= np.float32(rng.uniform(0.05, 0.5))
-    if not loose:
-        eosin += rng.uniform(0.1, 0.9) * room * (0.6 + rng.uniform(0.1, 0.5) * _fibres(rng, size, radius, flow))
-    if rng.random() < 0.12:
-        blood = smooth_noise(rng, size, 12 * radius)
-        sheet = np.clip((blood - np.quantile(blood, rng.uniform(0.6, 0.9))) * 8, 0, 1)
-        eosin = eosin + rng.uniform(0.8, 2.0) * sheet * (1 + 0.1 * _fibres(rng, size, radius, flow))
-    return np.clip(eosin, 0, None)
+    """Return the amount of eosin: fibres and ground, more or less of it around the nuclei than elsewhere."""
+    near = np.zeros(size, dtype=np.float32)
+    body = rng.uniform(1.3, 2.2)
+    for _, box, level in outlines(cells, size, reach=body):
+        np.maximum(near[box], np.clip((body - level) / (body - 0.9), 0, 1), out=near[box])
+    cytoplasm = near * np.float32(rng.uniform(-0.4, 0.6))  # below 0: a clear rim, as shrinkage leaves
+    if loose:
+        return np.clip(cytoplasm, 0, None)
+    ground = (
+        0.6 + rng.uniform(0.1, 0.35) * _fibres(rng, size, radius, flow) + 0.15 * smooth_noise(rng, size, 2 * radius)
+    )
+    return np.clip((cytoplasm + rng.uniform(0.1, 0.9) * ground) * room, 0, None)
+
+
+def _blood(rng: np.random.Generator, size: tuple[int, int], radius: float, flow: np.ndarray) -> np.ndarray:
+    """Return where a vessel full of red cells crosses the picture, and how dense they lie; seldom there is one."""
+    if rng.random() > 0.15:
+        return np.zeros(size, dtype=np.float32)
+    field = smooth_noise(rng, size, rng.uniform(6, 14) * radius)
+    sheet = np.clip((field - np.quantile(field, rng.uniform(0.6, 0.9))) * 8, 0, 1)
+    return rng.uniform(0.8, 2.2) * sheet * (1 + 0.08 * _fibres(rng, size, radius, flow))
 
 
 def _fibres(rng: np.random.Generator, size: tuple[int, int], radius: float, flow: np.ndarray) -> np.ndarray:
     """Return fibres along ``flow``: a striped field read at positions that are turned with it and shaken."""
-    thick = rng.uniform(0.15, 0.5) * radius + 1
+    thick = rng.uniform(0.08, 0.35) * radius + 1
     span = 2 * max(size)
     stripes = smooth_noise(rng, (span, span), (thick, 8 * thick))
     angle = float(np.mean(flow))
     y, x = np.mgrid[: size[0], : size[1]] - np.array(size)[:, None, None] / 2
-    shake = rng.uniform(1, 4) * thick * smooth_noise(rng, size, 10 * thick)
+    shake = rng.uniform(0.5, 2) * thick * smooth_noise(rng, size, 12 * thick)
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle) + shake
     row, column = (np.clip(axis + span / 2, 0, span - 1).astype(int) for axis in (across, along))
     return stripes[row, column] + 0.3 * smooth_noise(rng, size, 1.5)
 
 
 def _expose(
-    rng: np.random.Generator, haematoxylin: np.ndarray, eosin: np.ndarray, room: np.ndarray, loose: bool
+    rng: np.random.Generator,
+    haematoxylin: np.ndarray,
+    eosin: np.ndarray,
+    blood: np.ndarray,
+    room: np.ndarray,
+    loose: bool,
 ) -> np.ndarray:
     """Return the picture (H, W, 3) uint8 that a scanner takes through these amounts of stain."""
     h = rng.dirichlet(np.ones(3)) @ HAEMATOXYLIN + rng.normal(0, 0.03, 3)
@@ -185,7 +203,7 @@ def _expose(
     strength = rng.uniform(0.9, 1.5)
     if rng.random() < 0.5:  # hardly any eosin, and a violet cast over the whole slide
         cast = rng.uniform(0.6, 1.2) * np.array([0.38, 0.50, 0.22]) + rng.normal(0, 0.04, 3)
-        e, eosin = 0.6 * h + 0.4 * e, rng.uniform(0.1, 0.35) * eosin
+        e, eosin, blood = 0.6 * h + 0.4 * e, rng.uniform(0.1, 0.35) * eosin, 0.1 * blood
     else:
         cast = rng.uniform(0.0, 0.3) + rng.normal(0, 0.03, 3)
         eosin = eosin * (rng.uniform(0.0, 0.4) if loose else rng.uniform(0.3, 1.2))
@@ -238,7 +256,8 @@ def _fluorescence(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.n
     picture += rng.standard_normal(size) * np.sqrt(
         rng.uniform(0.0, 0.15) * np.abs(picture) + rng.uniform(0.1, 1.2) ** 2
     )
-    return _finish(rng, np.repeat(picture[..., None], 3, axis=2), 0.15), _renumbered(labels)
+    grey = _finish(rng, np.repeat(picture[..., None], 3, axis=2), 0.15)[..., :1]  # the colours of a JPEG round apart
+    return np.repeat(grey, 3, axis=2), _renumbered(labels)
 
 
 def _finish(rng: np.random.Generator, picture: np.ndarray, chance: float) -> np.ndarray:
