@@ -54,9 +54,8 @@ def conv2d_grad_input(
     grad_input = np.empty((len(grad_output), *input_size, len(weight)), dtype=grad_output.dtype)
     _grad_input_loops(_channels_last(grad_output), taps, stride, padding, dilation, grad_input)
     if groups < len(weight):
-        grad_input = grad_input.reshape(*grad_input.shape[:3], groups, -1).sum(
-            axis=4
-        )  # (N, H, W, C, m) to (N, H, W, C)
+        filters = len(weight) // groups
+        grad_input = grad_input.reshape(*grad_input.shape[:3], groups, filters).sum(axis=4)  # (N, H, W, C)
     return channels_first(grad_input)
 
 

@@ -1,0 +1,313 @@
+"""Convolution in its three directions: every algorithm against NumPy, NumPy against loops, and all against PyTorch.
+
+Errors are held against what rounding allows. A float32 sum of K products is off by at most about K * eps times the sum
+of the products' absolute values, which is the same convolution of absolute values, computed in float64.
+"""
+
+import inspect
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from kernel_checks import assert_same_with_any_threads, layouts, run_python, unchanged
+
+from minisegnet.backend import find_kernel
+from minisegnet.kernels.contract import KERNELS
+from minisegnet.kernels.convolution import numba_cpu, numba_cpu_shifts, reference
+
+DIRECTIONS = ("conv2d", "conv2d_grad_input", "conv2d_grad_weight")
+DTYPES = (np.float32, np.float64)
+
+
+class Case:
+    """One geometry with random arrays; ``call`` runs one direction of one implementation on them."""
+
+    def __init__(self, x, w, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, dtype=np.float64, extra=(0, 0)):
+        rng = np.random.default_rng(0)
+        self.input, self.weight, self.bias = (rng.normal(size=shape).astype(dtype) for shape in (x, w, w[:1]))
+        self.options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        read = [n - e for n, e in zip(x[2:], extra, strict=True)]  # with `extra`, some rows are beyond what is read
+        self.size = naive.output_size(read, w[2:], stride, padding, dilation)
+        self.grad_output = rng.normal(size=(x[0], w[0], *self.size)).astype(dtype)
+
+    def call(self, functions, direction, absolute=False):
+        """Return the result of ``functions[direction]``; ``absolute`` takes absolute values in float64 instead."""
+        ready = (lambda a: abs(a.astype(np.float64))) if absolute else (lambda a: a)
+        if direction == "conv2d":
+            arguments = ready(self.input), ready(self.weight), ready(self.bias)
+        elif direction == "conv2d_grad_input":
+            arguments = ready(self.grad_output), ready(self.weight), self.input.shape[2:]
+        else:
+            arguments = ready(self.grad_output), ready(self.input), self.weight.shape[2:]
+        function = functions[direction] if isinstance(functions, dict) else getattr(functions, direction)
+        with unchanged(self.input, self.weight, self.bias, self.grad_output):
+            return function(*arguments, **self.options)
+
+    def terms(self, direction):
+        """Return how many products may follow one another in one running sum."""
+        outputs, channels, *kernel = self.weight.shape
+        if direction == "conv2d_grad_weight":
+            return min(
+                self.grad_output[:, 0].size,
+                max(numba_cpu_shifts.BAND, self.input.shape[3] + max(kernel)) + len(self.input),
+            )
+        return np.prod(kernel) * (channels if direction == "conv2d" else outputs) + 1
+
+    def check(self, functions, direction, expected=None, terms=None):
+        """Fail where the result is further from float64's than rounding explains, or of another shape or type."""
+        result = self.call(functions, direction)
+        with_doubles = Case.__new__(Case)
+        with_doubles.__dict__.update(
+            {k: v.astype(np.float64) if isinstance(v, np.ndarray) else v for k, v in self.__dict__.items()}
+        )
+        if expected is None:
+            expected = with_doubles.call(reference, direction)
+        assert isinstance(result, np.ndarray)
+        assert result.dtype == self.input.dtype
+        assert result.shape == expected.shape
+        eps = np.finfo(self.input.dtype).eps
+        bound = (terms or self.terms(direction)) * eps * self.call(reference, direction, absolute=True)
+        error = abs(result - expected)
+        assert (error <= bound + 1e-300).all(), f"{direction}: error {error.max():.2e} beyond {bound.max():.2e}"
+        return result
+
+
+def algorithms(case):
+    """Return the names of the algorithms that can serve a case."""
+    depthwise = case.weight.shape[1] == 1 and case.options["groups"] > 1
+    return ["shifts", "depthwise"] if depthwise else ["shifts"]
+
+
+def forced(name):
+    """Return the functions of one algorithm, by direction."""
+    return {direction: numba_cpu.ALGORITHMS[direction][name] for direction in DIRECTIONS}
+
+
+SMALL = {
+    "3x3 same": Case((2, 3, 5, 4), (2, 3, 3, 3), padding=(1, 1)),
+    "1x1": Case((2, 3, 4, 3), (5, 3, 1, 1)),
+    "2x2 stride 2": Case((1, 2, 6, 4), (3, 2, 2, 2), stride=(2, 2)),
+    "last row and column never read": Case((1, 2, 6, 8), (3, 2, 3, 3), stride=(2, 3)),
+    "more rows than asked for": Case((1, 2, 8, 9), (3, 2, 3, 3), stride=(3, 3), extra=(2, 1)),
+    "stride larger than the kernel": Case((1, 2, 8, 7), (2, 2, 2, 1), stride=(3, 4), padding=(1, 0)),
+    "dilated": Case((1, 2, 7, 8), (2, 2, 3, 2), padding=(2, 1), dilation=(2, 3)),
+    "dilation and stride": Case((1, 1, 9, 10), (2, 1, 3, 3), (2, 3), (3, 2), (3, 2)),
+    "groups": Case((2, 4, 4, 5), (6, 2, 3, 2), padding=(1, 1), groups=2),
+    "depthwise": Case((2, 3, 5, 6), (3, 1, 3, 3), (2, 1), (1, 1), groups=3),
+    "depthwise, two filters a channel": Case((1, 3, 5, 4), (6, 1, 2, 3), (1, 2), (1, 2), (2, 1), 3),
+    "huge padding": Case((1, 2, 2, 1), (2, 2, 3, 3), (2, 1), (7, 5)),
+    "one pixel": Case((2, 2, 1, 1), (3, 2, 3, 3), padding=(1, 1)),
+    "no images": Case((0, 2, 5, 4), (3, 2, 3, 3), padding=(1, 1)),
+    "no images, depthwise": Case((0, 2, 5, 4), (2, 1, 3, 3), groups=2),
+}
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("name", SMALL)
+def test_reference_and_every_algorithm_agree_with_plain_loops(name, direction):
+    case = SMALL[name]
+    expected = case.call(naive, direction)
+    case.check(reference, direction, expected, terms=2 * case.terms(direction))
+    for algorithm in algorithms(case):
+        case.check(forced(algorithm), direction, expected, terms=2 * case.terms(direction))
+
+
+@st.composite
+def cases(draw):
+    """Draw any convolution whose kernel fits into its padded input."""
+    pairs = [
+        draw(st.tuples(st.integers(lo, hi), st.integers(lo, hi))) for lo, hi in ((1, 9), (1, 4), (1, 4), (0, 4), (1, 3))
+    ]
+    size, kernel, stride, padding, dilation = pairs
+    assume(all(n + 2 * p > (k - 1) * d for n, k, p, d in zip(size, kernel, padding, dilation, strict=True)))
+    groups = draw(st.integers(1, 3))
+    channels, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 6))
+    shapes = (draw(st.integers(0, 2)), groups * channels, *size), (groups * outputs, channels, *kernel)
+    return Case(*shapes, stride, padding, dilation, groups, draw(st.sampled_from(DTYPES)))
+
+
+@given(cases())
+@settings(max_examples=150, deadline=None)
+def test_any_geometry(case):
+    for algorithm in algorithms(case):
+        for direction in DIRECTIONS:
+            case.check(forced(algorithm), direction)
+
+
+@given(cases(), st.integers(0, 3), st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_gradients_of_an_input_larger_than_what_was_read(case, more_rows, more_columns):
+    """As for a transposed convolution with output_padding: the last rows may lie beyond the last window."""
+    stride, dilation = case.options["stride"], case.options["dilation"]
+    extra = min(more_rows, max(stride[0], dilation[0]) - 1), min(more_columns, max(stride[1], dilation[1]) - 1)
+    shape = (*case.input.shape[:2], case.input.shape[2] + extra[0], case.input.shape[3] + extra[1])
+    case = Case(shape, case.weight.shape, **case.options, extra=extra)
+    for direction in DIRECTIONS[1:]:
+        expected = case.call(naive, direction)
+        for functions in (reference, *map(forced, algorithms(case))):
+            case.check(functions, direction, expected, terms=2 * case.terms(direction))
+
+
+@given(cases())
+@settings(max_examples=50, deadline=None)
+def test_the_three_directions_are_one_trilinear_form(case):
+    """<grad_output, conv2d(input)> = <grad_input, input> = <grad_weight, weight>."""
+    for algorithm in algorithms(case):
+        output, grad_input, grad_weight = (case.call(forced(algorithm), d).astype(np.float64) for d in DIRECTIONS)
+        output = output - case.bias[:, None, None]
+        forms = (output * case.grad_output).sum(), (grad_input * case.input).sum(), (grad_weight * case.weight).sum()
+        scale = (abs(case.grad_output) * case.call(reference, "conv2d", absolute=True)).sum()
+        tolerance = 2 * case.terms("conv2d") * np.finfo(case.input.dtype).eps * scale
+        np.testing.assert_allclose(forms, forms[0], rtol=0, atol=tolerance + 1e-300)
+
+
+EDGES = [
+    (16, 16, 33),
+    (17, 31, 16),
+    (32, 48, 9),
+    (33, 21, 8),
+    (64, 80, 5),
+    (80, 65, 3),
+    (67, 2, 40),
+    (1, 70, 7),
+    (3, 8, 130),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("channels", "outputs", "size"), EDGES)
+def test_shifts_with_many_channels_and_awkward_tails(channels, outputs, size, dtype):
+    case = Case((2, channels, size, size + 1), (outputs, channels, 3, 3), padding=(1, 1), dtype=dtype)
+    for direction in DIRECTIONS:
+        case.check(forced("shifts"), direction)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [16, 17, 33, 64, 80])
+@pytest.mark.parametrize("options", [((1, 1), (1, 1), (1, 1)), ((2, 2), (1, 1), (1, 1)), ((1, 2), (3, 2), (3, 2))])
+def test_depthwise_with_many_channels(channels, options, dtype):
+    case = Case((2, channels, 13, 10), (channels, 1, 3, 3), *options, channels, dtype)
+    for direction in DIRECTIONS:
+        case.check(forced("depthwise"), direction)
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (2, 2), (5, 5), (7, 1)])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_kernels_that_do_not_fill_the_innermost_loop(kernel, stride, groups):
+    case = Case((2, 21, 20, 18), (15, 21 // groups, *kernel), stride, (2, 0), groups=groups, dtype=np.float32)
+    for direction in DIRECTIONS:
+        case.check(forced("shifts"), direction)
+
+
+@pytest.mark.parametrize(("groups", "expected"), [(1, "shifts"), (2, "shifts"), (6, "depthwise")])
+def test_the_kernel_runs_the_algorithm_it_chose(groups, expected, monkeypatch):
+    case = Case((1, 6, 5, 5), (6, 6 // groups, 3, 3), groups=groups)
+    ran = []
+    for direction in DIRECTIONS:
+        spies = {
+            name: (lambda *a, name=name, function=function: ran.append(name) or function(*a))
+            for name, function in numba_cpu.ALGORITHMS[direction].items()
+        }
+        monkeypatch.setitem(numba_cpu.ALGORITHMS, direction, spies)
+        case.check(numba_cpu, direction)
+    assert ran == [expected] * 3
+
+
+def test_one_channel_alone_is_no_depthwise_convolution():
+    assert numba_cpu.choose(group_channels=1, groups=1) == "shifts"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("backend_name", ["reference", "numba"])
+def test_any_layout_in_memory(backend_name, groups, dtype):
+    case = Case((2, 4, 6, 5), (4, 4 // groups, 3, 3), (2, 1), (1, 1), groups=groups, dtype=dtype)
+    expected = {d: case.call(reference, d) for d in DIRECTIONS}
+    arrays = [layouts(a) for a in (case.input, case.weight, case.grad_output)]
+    for name in arrays[0]:
+        case.input, case.weight, case.grad_output = (a[name] for a in arrays)
+        for direction in DIRECTIONS:
+            result = case.call({direction: find_kernel(direction, backend_name)}, direction)
+            assert result.dtype == dtype
+            np.testing.assert_allclose(result, expected[direction], rtol=0, atol=50 * np.finfo(dtype).eps, err_msg=name)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_images_leave_in_channels_last_memory(groups):
+    case = Case((2, 4, 6, 5), (8, 4 // groups, 3, 3), groups=groups)
+    for direction in DIRECTIONS[:2]:
+        assert case.call(numba_cpu, direction).transpose(0, 2, 3, 1).flags.c_contiguous
+    assert case.call(numba_cpu, "conv2d_grad_weight").flags.c_contiguous
+    assert all(case.call(numba_cpu, direction).flags.writeable for direction in DIRECTIONS)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_gradient_of_the_weight_over_many_pixels(groups):
+    """A running float32 sum over 300,000 pixels would be off by thousands of eps; sums of rows, added in float64, are not."""
+    rng = np.random.default_rng(0)
+    x, g = (rng.uniform(0.5, 1.5, (3, 2, 320, 320)).astype(np.float32) for _ in range(2))
+    exact = (x.astype(np.float64) * g).sum(axis=(0, 2, 3))
+    grad = numba_cpu.conv2d_grad_weight(g, x, (1, 1), groups=groups)[:, 0, 0, 0]
+    np.testing.assert_allclose(grad[0], exact[0], rtol=20 * np.finfo(np.float32).eps)
+    np.testing.assert_allclose(
+        grad[1], exact[1] if groups == 2 else (x[:, 0].astype(np.float64) * g[:, 1]).sum(), rtol=2e-6
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_shows_where_it_was_read_and_nowhere_else(value):
+    case = Case((1, 2, 6, 7), (3, 2, 3, 3), padding=(1, 1), dtype=np.float32)
+    case.input[0, 1, 2, 3] = value
+    output = case.call(numba_cpu, "conv2d")
+    touched = np.zeros((6, 7), dtype=bool)
+    touched[1:4, 2:5] = True
+    assert (np.isfinite(output) == ~touched).all()
+
+
+def test_the_same_bits_with_any_number_of_threads():
+    case = Case((2, 9, 40, 37), (10, 9, 3, 3), padding=(1, 1), dtype=np.float32)
+    deep = Case((2, 6, 40, 37), (6, 1, 3, 3), padding=(1, 1), groups=6, dtype=np.float32)
+    assert_same_with_any_threads(lambda: [c.call(numba_cpu, d) for c in (case, deep) for d in DIRECTIONS])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_agreement_with_pytorch(dtype, data):
+    torch = pytest.importorskip("torch")
+    case = data.draw(cases())
+    case = Case(case.input.shape, case.weight.shape, **case.options, dtype=dtype)
+    x, w, b, g = (torch.from_numpy(a) for a in (case.input, case.weight, case.bias, case.grad_output))
+    options = [case.options[name] for name in ("stride", "padding", "dilation")]
+    groups = case.options["groups"]
+    output = torch.conv2d(x, w, b, *options, groups).numpy()
+    pixels = max(case.grad_output[:, 0].size, 1)
+    gradients = torch.ops.aten.convolution_backward(g, x, w, None, *options, False, (0, 0), groups, (True, True, False))
+    for functions in (numba_cpu, reference):
+        case.check(functions, "conv2d", output, terms=2 * case.terms("conv2d"))
+        case.check(functions, "conv2d_grad_input", gradients[0].numpy(), terms=2 * case.terms("conv2d_grad_input"))
+        case.check(functions, "conv2d_grad_weight", gradients[1].numpy(), terms=2 * pixels + 2)
+
+
+@pytest.mark.parametrize("backend_name", ["reference", "numba"])
+@pytest.mark.parametrize("name", KERNELS)
+def test_signatures_are_equal_across_backends(name, backend_name):
+    """For every family, not convolution alone: names, order and defaults."""
+    wanted = [(p.name, p.default, p.kind) for p in KERNELS[name].signature.parameters.values()]
+    signature = inspect.signature(find_kernel(name, backend_name))
+    assert [(p.name, p.default, p.kind) for p in signature.parameters.values()] == wanted
+    assert [(p.name, p.default, p.kind) for p in inspect.signature(getattr(naive, name)).parameters.values()] == wanted
+
+
+def test_the_loops_can_be_stepped_through_without_the_compiler():
+    run_python(
+        "import numba, test_convolution_kernels as t\n"
+        "assert numba.config.DISABLE_JIT\n"
+        "for name in t.SMALL:\n"
+        "    for direction in t.DIRECTIONS:\n"
+        "        t.test_reference_and_every_algorithm_agree_with_plain_loops(name, direction)\n",
+        NUMBA_DISABLE_JIT="1",
+    )
