@@ -3,8 +3,9 @@
 from typing import Any
 
 from .checking import check, exercise, hint, solution
+from .ready import ready
 
-__all__ = ["check", "exercise", "hint", "quiz", "solution"]
+__all__ = ["check", "exercise", "hint", "quiz", "ready", "solution"]
 
 
 def __getattr__(name: str) -> Any:

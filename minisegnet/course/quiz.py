@@ -19,7 +19,7 @@ class Question(Panel):
     ``state`` is "open", "right" or "wrong"; ``commit(answer)`` does what the button does, for tests and for the teacher.
     """
 
-    def __init__(self, text: str, inputs: Any, explain: Any, read: Any, lock: Any, choices: str = ""):
+    def __init__(self, text: str, inputs: Any, explain: Any, read: Any, lock: Any, choices: str = "", what: str = "Options"):
         self.state, self.text = "open", text
         self._explain, self._read, self._lock = explain, read, lock
         self.button = widgets.Button(description="Commit", tooltip="Lock my answer", button_style="primary")
@@ -28,7 +28,7 @@ class Question(Panel):
         lead = f"<p><strong>Predict.</strong></p>{rich(text)}"
         listed = f"<ul>{''.join(f'<li>{escape(c)}</li>' for c in choices.split(chr(10)))}</ul>" if choices else ""
         super().__init__([html(lead), inputs, self.button, self.answer_box], static=lead + listed)
-        plain = f" Options: {'; '.join(choices.splitlines())}." if choices else ""
+        plain = f" {what}: {'; '.join(choices.splitlines())}." if choices else ""
         self.twin = f"Question: {text.strip()}{plain} Not answered yet."
 
     def commit(self, answer: Any) -> str:
@@ -178,4 +178,4 @@ def cell(
         return False, "\n\n".join(filter(None, [(wrong or {}).get(place, otherwise), explain]))
 
     table = "\n".join("  ".join(str(value) for value in line) for line in grid)
-    return Question(text, box, judge, read, lock, table)
+    return Question(text, box, judge, read, lock, table, "Rows")

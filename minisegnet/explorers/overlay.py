@@ -96,8 +96,8 @@ def _data(pixels: np.ndarray) -> str:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    Image.fromarray(pixels).save(buffer, format="JPEG", quality=88, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _curve(scores: np.ndarray, threshold: float, counts: dict[str, float]) -> str:
@@ -118,7 +118,8 @@ def _curve(scores: np.ndarray, threshold: float, counts: dict[str, float]) -> st
     )
     side = "end" if threshold > 0.7 else "start"
     return (
-        f'<svg viewBox="0 0 400 182" role="img" style="display:block;width:100%;max-width:400px;font-size:14px" fill="currentColor" '
+        '<svg viewBox="0 0 400 182" role="img" fill="currentColor" '
+        'style="display:block;width:100%;max-width:400px;font-size:14px" '
         'xmlns="http://www.w3.org/2000/svg"><title>Dice over the threshold</title>'
         f'<text x="{left}" y="16" font-weight="600">Dice</text>{ticks}'
         f'<text x="{left + width / 2}" y="{top + height + 40}" text-anchor="middle">threshold</text>'

@@ -51,7 +51,7 @@ def gallery(
         _draw(ax, enlarge(picture, _scale(picture, len(pictures))), titles[i] if titles else "")
         if captions:
             ax.set_xlabel(captions[i], fontsize=13)
-    names = ", ".join(titles) if titles else _size(pictures[0])
+    names = ", ".join(f"“{title}”" for title in titles) if titles else _size(pictures[0])
     figure.twin = (
         f"{len(pictures)} image{'s' * (len(pictures) > 1)}: {names}"
         + (f" ({'; '.join(captions)})" if captions else "")

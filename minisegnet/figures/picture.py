@@ -16,7 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 _TRIM: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.06}  # no empty space around what is drawn
-_SHARPNESS = 1.5  # pixels stored per pixel shown
+_SHARPNESS = 1.25  # pixels stored per pixel shown
+_LARGEST_PNG = 120_000  # bytes; noisy tissue takes a megabyte as PNG, and a tenth of that as JPEG
 
 
 class Picture(Figure):
@@ -40,11 +41,22 @@ class Picture(Figure):
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
-        png = self.png()
+        kind, picture = "image/png", self.png()
         # The header of a PNG file says its width and height in bytes 16 to 23.
-        width, height = (round(int.from_bytes(png[at : at + 4], "big") / _SHARPNESS) for at in (16, 20))
-        data = {"text/plain": repr(self), "image/png": base64.b64encode(png).decode("ascii")}
-        return data, {"image/png": {"width": width, "height": height, "alt": self.twin}}
+        width, height = (round(int.from_bytes(picture[at : at + 4], "big") / _SHARPNESS) for at in (16, 20))
+        if len(picture) > _LARGEST_PNG:
+            kind, picture = "image/jpeg", jpeg(picture)
+        data = {"text/plain": repr(self), kind: base64.b64encode(picture).decode("ascii")}
+        return data, {kind: {"width": width, "height": height, "alt": self.twin}}
+
+
+def jpeg(png: bytes) -> bytes:
+    """Return a PNG as JPEG, colours in full resolution so that thin outlines keep theirs."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").save(buffer, format="JPEG", quality=88, subsampling=0, optimize=True)
+    return buffer.getvalue()
 
 
 def new_picture(width: float, height: float, twin: str = "") -> Picture:
