@@ -111,6 +111,8 @@ def _functions(value: Any, name: str) -> list[Any]:
 def _twins(cuda: str, numba: str) -> str:
     """Return the CUDA kernels that name a Numba function shown beside them; all, where none does."""
     shown = set(re.findall(r"^def (\w+)", numba, flags=re.MULTILINE))
-    blocks = re.split(r"(?=^(?://[^\n]*\n)*[^\n]*__global__)", cuda, flags=re.MULTILINE)
-    twins = [block.rstrip() for block in blocks if shown & set(re.findall(r"\w+", block)) and "__global__" in block]
+    kernels = re.finditer(r"^(?://[^\n]*\n)*[^\n]*__global__", cuda, flags=re.MULTILINE)
+    starts = [*(match.start() for match in kernels), len(cuda)]
+    blocks = [cuda[start:stop].rstrip() for start, stop in itertools.pairwise(starts)]
+    twins = [block for block in blocks if shown & set(re.findall(r"\w+", block))]
     return "\n\n".join(twins) or cuda

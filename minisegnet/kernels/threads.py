@@ -26,7 +26,7 @@ class _Now(threading.local):
     """What this thread is doing."""
 
     kernel = ""  # the kernel that was called
-    depth = 0  # how many functions are being compiled, each for the one before
+    announced = False  # whether a line was written for this call
     quiet = False
 
 
@@ -40,6 +40,8 @@ def one_at_a_time(kernel: F) -> F:
     @functools.wraps(kernel)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         caller, _now.kernel = _now.kernel, _now.kernel or kernel.__name__
+        if not caller:
+            _now.announced = False
         try:
             if _layer_bears_several():
                 return kernel(*args, **kwargs)
@@ -88,23 +90,20 @@ def _listen() -> None:
 
     class Announcer(event.Listener):
         def on_start(self, event: Any) -> None:
-            _now.depth += 1
             function = event.data["dispatcher"].py_func
-            if _now.depth == 1 and function.__module__.startswith("minisegnet.kernels."):
-                _announce(function.__name__, event.data["args"])
+            if _now.kernel and function.__module__.startswith(__package__):
+                _announce(_now.kernel, event.data["args"])
 
         def on_end(self, event: Any) -> None:
-            _now.depth -= 1
+            pass
 
     event.register("numba:compile", Announcer())
 
 
-def _announce(loops: str, types: tuple[Any, ...]) -> None:
+def _announce(kernel: str, types: tuple[Any, ...]) -> None:
     """Say on stderr (under a notebook's cell) what is being compiled; ``MINISEGNET_QUIET=1`` silences it."""
-    if _now.quiet or os.environ.get("MINISEGNET_QUIET", "0") not in ("", "0"):
+    if _now.announced or _now.quiet or os.environ.get("MINISEGNET_QUIET", "0") not in ("", "0"):
         return
+    _now.announced = True  # one line a call, however many functions it compiles
     dtype = next((str(t.dtype) for t in types if hasattr(t, "dtype")), "numbers")
-    loops = loops.strip("_").removesuffix("_py").removesuffix("_loops")
-    name = _now.kernel or loops
-    detail = "" if loops in name else f" ({loops})"
-    print(f"minisegnet: compiling {name}{detail} for {dtype}, once on this machine ...", file=sys.stderr, flush=True)
+    print(f"minisegnet: compiling {kernel} for {dtype}, once on this machine ...", file=sys.stderr, flush=True)

@@ -34,13 +34,14 @@ def warmup(progress: bool = True, dtypes: Sequence[str] = ("float32",)) -> dict[
     seconds = dict.fromkeys(KERNELS, 0.0)
     work = [(name, dtype) for dtype in dtypes for name in KERNELS]
     results: dict[str, Any] = {}
-    with quietly(), tqdm(work, disable=not progress, unit="kernel") as bar:
-        for name, dtype in bar:
+    with quietly(), tqdm(total=len(work), disable=not progress, unit="kernel") as bar:
+        for name, dtype in work:
             bar.set_description(f"compiling {name} for {dtype}")
             arguments = EXAMPLES[name](np.dtype(dtype).type, results)
             start = time.perf_counter()
             results[name] = find_kernel(name, "numba")(*arguments)
             seconds[name] += time.perf_counter() - start
+            bar.update()
         bar.set_description("kernels compiled")
     return seconds
 

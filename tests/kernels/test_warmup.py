@@ -1,0 +1,47 @@
+"""Compiling ahead: everything a U-Net needs, named on a progress bar."""
+
+import numpy as np
+import pytest
+
+import minisegnet as ms
+import minisegnet.functional as F
+from minisegnet import models
+from minisegnet.kernels.contract import KERNELS
+from minisegnet.kernels.warmup import EXAMPLES, warmup
+
+
+def test_a_unet_trains_and_predicts_after_it_without_compiling_anything():
+    from numba.core import event
+
+    seconds = warmup(progress=False)
+    assert list(seconds) == list(KERNELS)
+    assert all(s >= 0 for s in seconds.values())
+    rng = np.random.default_rng(0)
+    with event.install_recorder("numba:compile") as recorder:
+        for norm in ("batch", None):
+            net = models.UNet(3, 2, base_channels=4, depth=2, norm=norm)
+            images = ms.Tensor(rng.normal(size=(2, 3, 16, 16)).astype(np.float32))
+            loss = F.cross_entropy(net(images), rng.integers(0, 2, (2, 16, 16)))
+            loss.backward()
+            net.eval()
+            with ms.no_grad():
+                net(images)
+    assert [e.data["dispatcher"].py_func.__name__ for _, e in recorder.buffer if e.is_start] == []
+
+
+def test_there_is_an_example_for_every_kernel_that_the_contract_accepts():
+    assert list(EXAMPLES) == list(KERNELS)
+    earlier = {}
+    for name, kernel in KERNELS.items():
+        arguments = EXAMPLES[name](np.float32, earlier)
+        results = earlier[name] = ms.backend.find_kernel(name, "reference")(*arguments)
+        results = results if isinstance(results, tuple) else (results,)
+        assert tuple(r.shape for r in results) == kernel.shapes(*arguments)
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_the_progress_bar_names_the_kernel(progress, capsys):
+    warmup(progress=progress)
+    err = capsys.readouterr().err
+    assert ("compiling conv2d for float32" in err) == progress
+    assert ("kernels compiled" in err) == progress
