@@ -98,12 +98,20 @@ def execute(notebook: Any, folder: Path, threads: int | None = None, timeout: in
         def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
             return KernelSpec(resource_dir=ipykernel.kernelspec.RESOURCES, **ipykernel.kernelspec.get_kernel_dict())
 
-    environment = {**os.environ, **(SINGLE_THREAD if threads == 1 else {}), "MINISEGNET_QUIET": "1"}
+    class ThisPythonsKernel(AsyncKernelManager):
+        def _kernel_spec_manager_default(self) -> KernelSpecManager:
+            return ThisPython()
+
+    # Lessons show the pictures that everybody has, whatever this machine has beside them.
+    hidden = ("MINISEGNET_DATA",)
+    environment = {k: v for k, v in os.environ.items() if k not in hidden}
+    environment |= {**(SINGLE_THREAD if threads == 1 else {}), "MINISEGNET_QUIET": "1"}
     root = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH", "")]))
     notebook = copy.deepcopy(notebook)
-    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=ThisPython())
-    client = NotebookClient(notebook, km=manager, timeout=timeout, record_timing=False, store_widget_state=False)
+    client = NotebookClient(
+        notebook, kernel_manager_class=ThisPythonsKernel, timeout=timeout, record_timing=False, store_widget_state=False
+    )
     client.execute(cwd=str(folder), env=environment)
     return clean(notebook)
 

@@ -19,7 +19,9 @@ class Question(Panel):
     ``state`` is "open", "right" or "wrong"; ``commit(answer)`` does what the button does, for tests and for the teacher.
     """
 
-    def __init__(self, text: str, inputs: Any, explain: Any, read: Any, lock: Any, choices: str = "", what: str = "Options"):
+    def __init__(
+        self, text: str, inputs: Any, explain: Any, read: Any, lock: Any, choices: str = "", what: str = "Options"
+    ):
         self.state, self.text = "open", text
         self._explain, self._read, self._lock = explain, read, lock
         self.button = widgets.Button(description="Commit", tooltip="Lock my answer", button_style="primary")

@@ -26,7 +26,7 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
     return (total[stop] - total[start]) / (stop - start)
 
 
-def curves(history: Any, *, score: str = "Dice", width: float = 12.0) -> Picture:
+def curves(history: Any, *, score: str = "", width: float = 12.0) -> Picture:
     """Show how a training went: loss (logarithmic, raw and averaged), validation score, learning rate.
 
     Parameters
@@ -34,7 +34,7 @@ def curves(history: Any, *, score: str = "Dice", width: float = 12.0) -> Picture
     history : History or mapping
         ``loss`` and ``lr`` per step; ``val_step`` and ``val_score`` per validation (may be empty); NaN is left out.
     score : str
-        What the validation score is called.
+        What the validation score is called; by default what the history monitors, or "Dice".
     """
     from .picture import new_picture
 
@@ -44,6 +44,8 @@ def curves(history: Any, *, score: str = "Dice", width: float = 12.0) -> Picture
         raise ValueError("history holds no loss yet: train for at least one step before drawing its curves")
     if len(val) != len(val_step):
         raise ValueError(f"history has {len(val)} scores at {len(val_step)} steps, expected as many of each")
+    score = score or getattr(history, "monitor", "Dice").replace("dice", "Dice")
+    lower_is_better = getattr(history, "mode", "max") == "min"
     panels = [True, bool(len(val)), bool(len(rate))]
     figure = new_picture(width, 3.6)
     axes = iter(np.atleast_1d(figure.subplots(1, sum(panels))))
@@ -59,7 +61,7 @@ def curves(history: Any, *, score: str = "Dice", width: float = 12.0) -> Picture
     sentence = f"{len(loss)} steps: loss from {average[0]:.3f} to {average[-1]:.3f}"
     if len(val):
         ax = next(axes)
-        best = int(np.nanargmax(val))
+        best = int(np.nanargmin(val) if lower_is_better else np.nanargmax(val))
         ax.plot(val_step, val, color=OKABE_ITO["vermilion"], linewidth=2, marker="o", markersize=5)
         ax.annotate(
             f"best {val[best]:.3f}",
