@@ -105,7 +105,11 @@ def _fetch(url: str, archive: Path, progress: bool) -> None:
     except (requests.exceptions.RequestException, ConnectionError) as fault:
         part = archive.with_name(archive.name + ".part")
         have = part.stat().st_size if part.exists() else 0
-        kept = f"{have / 1e6:.1f} MB are kept, and the next attempt goes on from there if the server allows it. " if have else ""
+        kept = (
+            f"{have / 1e6:.1f} MB are kept, and the next attempt goes on from there if the server allows it. "
+            if have
+            else ""
+        )
         raise ConnectionError(
             f"could not download {url} ({_brief(fault)}). {kept}What to do: try again later; or fetch that address on "
             f"another machine and save it as {str(archive)!r}, then run this again; or work without it: "

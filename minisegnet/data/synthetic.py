@@ -53,7 +53,7 @@ def _draw(one: Callable, n: int, size: SizeLike, seeds: tuple[int, int]) -> tupl
 
 
 def _tissue(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    radius = float(6 * 5 ** rng.uniform() ** 1.3)  # 6 to 30 pixels: the magnification
+    radius = float(6 * 5 ** rng.uniform() ** 1.15)  # 6 to 30 pixels: the magnification
     loose = rng.random() < 0.3  # single cells on glass rather than tissue
     flow = rng.uniform(0, np.pi) + rng.uniform(0.1, 0.9) * smooth_noise(rng, size, 12 * radius)
     room = _tissue_mask(rng, size, radius, loose)
@@ -113,8 +113,8 @@ def _stain_nuclei(
     edge = rng.uniform(0.8, 1.6) * (1 + faint * rng.uniform(1, 3, m))  # pixels over which the outline fades
     amount *= np.where(faint, rng.uniform(0.4, 0.8, m), 1)
     grain, clump = rng.uniform(0.05, 0.25) + 0.2 * pale, rng.uniform(0.05, 0.25) + 0.1 * pale
-    inside = np.where(pale, rng.uniform(0.2, 0.7, m), rng.uniform(0.8, 1.0, m))
-    hand = rng.uniform(0.2, 1.2)  # pixels by which annotators draw around a nucleus, generously
+    inside = np.where(pale, rng.uniform(0.12, 0.65, m), rng.uniform(0.8, 1.0, m))
+    hand = rng.uniform(0.0, 1.1)  # pixels by which annotators draw around a nucleus, generously
     for i, box, level in outlines(cells, size, around=6):
         depth = (1 - level) * np.float32(cells.radius[i])  # pixels inside the outline
         cover = np.clip(depth / edge[i] + 0.5, 0, 1)
@@ -168,8 +168,8 @@ def _ground(
 
 
 def _blood(rng: np.random.Generator, size: tuple[int, int], radius: float, flow: np.ndarray) -> np.ndarray:
-    """Return where a vessel full of red cells crosses the picture, and how dense they lie; seldom there is one."""
-    if rng.random() > 0.15:
+    """Return where a vessel full of red cells crosses the picture, and how dense they lie; mostly there is none."""
+    if rng.random() > 0.3:
         return np.zeros(size, dtype=np.float32)
     field = smooth_noise(rng, size, rng.uniform(6, 14) * radius)
     sheet = np.clip((field - np.quantile(field, rng.uniform(0.6, 0.9))) * 8, 0, 1)
