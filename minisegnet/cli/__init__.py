@@ -44,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"minisegnet {__version__}")
     parser.add_argument("--debug", action="store_true", help="on an error show where in the code it arose")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name in COMMANDS:
         importlib.import_module(f"{__name__}.{name}").add_to(commands)
     return parser
@@ -63,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser.parse_args(words)
     except SystemExit as end:  # --help, or bad arguments: argparse has said it
         return int(end.code or 0)
+    if args.command is None:
+        parser.print_help()
+        return 2
     args.extra = extra
     try:
         return int(args.run(args))

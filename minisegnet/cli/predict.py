@@ -1,0 +1,132 @@
+"""``minisegnet predict``: masks and overlays of images, by the pre-trained or another network."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import Form
+from .pictures import MOST_PIXELS
+
+if TYPE_CHECKING:
+    from ..models import DensePrediction
+
+EXAMPLES = """\
+Finds nuclei in images of any size and any format that Pillow reads. For photo.png it writes OUT/photo_mask.png (255 on
+nuclei, 0 elsewhere) and OUT/photo_overlay.png. An image that cannot be read is named, the others go on (exit code 1).
+
+examples:
+  minisegnet predict photo.png -o results
+  minisegnet predict slides/ more/*.tif -o results
+  minisegnet predict photo.png -o results --model runs/histology-field/fold-1/model.safetensors --threshold 0.3
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Add this command to the parser."""
+    parser = commands.add_parser(
+        "predict", help="find nuclei in images", description=EXAMPLES, formatter_class=Form
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders, or patterns such as *.png")
+    parser.add_argument("-o", "--out", required=True, type=Path, metavar="OUT", help="folder for masks and overlays")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="a model of `train`; default: the pre-trained one")
+    parser.add_argument(
+        "--threshold", type=float, default=0.5, help="probability from which a pixel is nucleus (default 0.5)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are in OUT already")
+    parser.add_argument("--max-pixels", type=int, default=MOST_PIXELS, metavar="N", help="refuse larger images")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict image by image; 1 if any failed."""
+    from tqdm.auto import tqdm
+
+    from . import one_line
+    from .pictures import find
+
+    if not 0 < args.threshold < 1:
+        raise ValueError(f"--threshold must lie between 0 and 1, got {args.threshold}")
+    files, failures = find(args.images)
+    if not files:
+        raise ValueError("; ".join(failures))
+    model = load_model(args.model)
+    args.out.mkdir(parents=True, exist_ok=True)
+    done = 0
+    with tqdm(zip(files, output_names(files, args.out), strict=True), total=len(files), unit="image") as bar:
+        for file, (mask, overlay) in bar:
+            bar.set_description(file.name[:30])
+            try:
+                tqdm.write(f"{file}: {predict(model, file, mask, overlay, args)}")
+                done += 1
+            except (ValueError, TypeError, PermissionError) as error:
+                failures.append(f"{file}: {one_line(error)}")
+    for failure in failures:
+        print(f"failed: {failure}")
+    print(f"{done} of {len(files)} images done, results in {args.out}")
+    return 1 if failures else 0
+
+
+def load_model(path: Path | None) -> DensePrediction:
+    """Return the network of a file, or the pre-trained one."""
+    from .. import models
+
+    if path is not None and not path.is_file():
+        raise ValueError(f"--model: there is no file {str(path)!r}")
+    return models.load_pretrained("nuclei") if path is None else models.load(path)
+
+
+def predict(model: DensePrediction, file: Path, mask: Path, overlay: Path, args: argparse.Namespace) -> str:
+    """Write the mask and the overlay of one image; return what was found, in words."""
+    from ..figures import overlay_image
+    from .pictures import read
+
+    there = [path.name for path in (mask, overlay) if path.exists()]
+    if there and not args.overwrite:
+        raise ValueError(f"{' and '.join(there)} exist in {args.out}; --overwrite replaces them")
+    image, notes = read(file, args.max_pixels)
+    found = nuclei_of(model, image, args.threshold)
+    write_png(mask, np.where(found, np.uint8(255), np.uint8(0)))
+    write_png(overlay, overlay_image(image, found.astype(np.int64)))
+    size = f"{image.shape[1]}x{image.shape[0]}"
+    return f"{size} pixels" + "".join(f", {note}" for note in notes) + f": {100 * found.mean():.1f}% nucleus -> {mask.name}"
+
+
+def nuclei_of(model: DensePrediction, image: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """Return where the model sees anything but background, bool (H, W), in an image uint8 (H, W, 3)."""
+    if model.in_channels not in (1, 3):
+        raise ValueError(f"the model takes images of {model.in_channels} channels, not grey or RGB")
+    pixels = image if model.in_channels == 3 else np.rint(image.mean(axis=2, keepdims=True)).astype(np.uint8)
+    chances = model.predict(pixels)  # (K, H, W)
+    return chances[0] > threshold if model.num_classes == 1 else 1 - chances[0] > threshold
+
+
+def output_names(files: Iterable[Path], out: Path) -> Iterable[tuple[Path, Path]]:
+    """Yield a mask's and an overlay's path for each file: no two alike, and none of them one of the files."""
+    files = list(files)
+    taken = {str(file.resolve()).casefold() for file in files}  # some systems do not tell a.png from A.png
+    for file in files:
+        stem, count = file.stem, 1
+        while True:
+            name = stem if count == 1 else f"{stem}-{count}"
+            pair = out / f"{name}_mask.png", out / f"{name}_overlay.png"
+            keys = {str(path.resolve()).casefold() for path in pair}
+            if not keys & taken:
+                break
+            count += 1
+        taken |= keys
+        yield pair
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write a picture, whole or not at all."""
+    from PIL import Image
+
+    from ..storage import atomic_write
+
+    with atomic_write(path) as file:
+        Image.fromarray(pixels).save(file, format="PNG")
