@@ -25,6 +25,14 @@ def rest_of_pass(train: Any, state: TrainingState, pass_start: dict[str, Any]) -
     return rest
 
 
+def pass_length(train: Any) -> int | None:
+    """Return how many batches a pass has, None where the data set does not say (or has no end)."""
+    try:
+        return len(train)
+    except TypeError:
+        return None
+
+
 def parts(batch: Any) -> tuple[Any, ...]:
     """Return x, y and possibly pixel_weight of a batch."""
     if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
@@ -32,7 +40,7 @@ def parts(batch: Any) -> tuple[Any, ...]:
     return tuple(batch)
 
 
-def total_steps(train: Any, epochs: int | None, steps: int | None) -> int | None:
-    """Return how many steps there will be, None where the data set does not say."""
-    whole = epochs * len(train) if epochs is not None and hasattr(train, "__len__") else None
+def total_steps(length: int | None, epochs: int | None, steps: int | None) -> int | None:
+    """Return how many steps there will be, None where that is not known."""
+    whole = epochs * length if epochs is not None and length is not None else None
     return min((n for n in (whole, steps) if n is not None), default=None)

@@ -22,7 +22,8 @@ def check_ending(train: Any, epochs: int | None, steps: int | None, patience: in
         raise TypeError(
             "train is a generator, which can be gone through only once: give a list, or an object with __iter__"
         )
-    if hasattr(train, "__len__") and epochs is not None and len(train) == 0:
+    # len() also raises where a data set knows that it has no end, and says so.
+    if hasattr(train, "__len__") and steps is None and len(train) == 0:
         raise ValueError("train is empty: there is nothing to learn from")
 
 

@@ -15,7 +15,7 @@ from ..arrays import to_device
 from ..autograd import Tensor, no_grad, unwrap
 from ..metrics import labels_of
 from ..optim import Optimizer, ReduceLROnPlateau, clip_grad_norm_, grad_norm
-from .batches import parts, rest_of_pass, total_steps
+from .batches import parts, pass_length, rest_of_pass, total_steps
 from .checkpoint import keep_previous, load_checkpoint, save_checkpoint
 from .checks import check_choices, check_ending, check_needs
 from .diagnosis import where_it_began
@@ -142,11 +142,12 @@ def fit(
         for callback in callbacks:
             callback(state)
 
-    with Interrupt() as interrupt, Bar(progress, total_steps(train, epochs, steps), state) as bar:
+    length = pass_length(train)
+    with Interrupt() as interrupt, Bar(progress, total_steps(length, epochs, steps), state) as bar:
         save()  # so that a full disk or a folder without permission is known now, not after an hour
         while True:
             # Between passes, and where a resumed training comes in: validate what is not validated yet.
-            done = state.step == steps or state.epoch == epochs
+            done = (steps is not None and state.step >= steps) or (epochs is not None and state.epoch >= epochs)
             due = state.step and (state.batch == 0 or done) and state.step not in history.val_step
             if validation is not None and due:
                 try:
@@ -174,7 +175,8 @@ def fit(
                 tell("step")
                 if time.perf_counter() - saved >= checkpoint_seconds:
                     save()
-                if state.stop or interrupt.requested or state.step == steps:
+                wanted = state.stop or interrupt.requested or state.step == steps
+                if wanted and state.batch != length:  # a pass that is complete ends by itself, and counts
                     break
             else:
                 if not state.batch:
