@@ -1,7 +1,8 @@
 """Questions to commit to: an option, a number or a cell of a grid. Committing locks, then comes the explanation.
 
-Whoever has said "about 3" aloud listens to why it is 9: so nothing is explained before the answer is locked, and each wrong
-answer that we expect has its own explanation. Run the cell again to answer again.
+Whoever has said "about 3" aloud listens to why it is 9: so nothing is explained before the answer is locked, and each
+wrong answer that we expect has its own explanation. Run the cell again to answer again. The questions of the lessons
+live in ``course/questions``, so that a notebook does not show the answer above its question.
 """
 
 from __future__ import annotations
@@ -20,14 +21,22 @@ class Question(Panel):
     """
 
     def __init__(
-        self, text: str, inputs: Any, explain: Any, read: Any, lock: Any, choices: str = "", what: str = "Options"
+        self,
+        text: str,
+        inputs: Any,
+        explain: Any,
+        read: Any,
+        lock: Any,
+        choices: str = "",
+        what: str = "Options",
+        label: str = "Predict.",
     ):
         self.state, self.text = "open", text
         self._explain, self._read, self._lock = explain, read, lock
         self.button = widgets.Button(description="Commit", tooltip="Lock my answer", button_style="primary")
         self.button.on_click(lambda _: self._committed())
         self.answer_box = html("")
-        lead = f"<p><strong>Predict.</strong></p>{rich(text)}"
+        lead = f"<p><strong>{escape(label)}</strong></p>{rich(text)}"
         listed = f"<ul>{''.join(f'<li>{escape(c)}</li>' for c in choices.split(chr(10)))}</ul>" if choices else ""
         super().__init__([html(lead), inputs, self.button, self.answer_box], static=lead + listed)
         plain = f" {what}: {'; '.join(choices.splitlines())}." if choices else ""
@@ -54,7 +63,7 @@ class Question(Panel):
         self.commit(answer)
 
 
-def option(text: str, options: Mapping[str, str], answer: str) -> Question:
+def option(text: str, options: Mapping[str, str], answer: str, label: str = "Predict.") -> Question:
     """Ask for one of a few options.
 
     Parameters
@@ -65,6 +74,8 @@ def option(text: str, options: Mapping[str, str], answer: str) -> Question:
         Each option with the explanation that its choice brings up.
     answer : str
         The right option, one of ``options``.
+    label : str
+        What stands above the question.
     """
     if answer not in options:
         raise ValueError(f"answer must be one of the options {list(options)}, got {answer!r}")
@@ -83,7 +94,7 @@ def option(text: str, options: Mapping[str, str], answer: str) -> Question:
             raise ValueError(f"answer must be one of the options {list(options)}, got {value!r}")
         return value == answer, options[value]
 
-    return Question(text, radio, explain, read, lock, "\n".join(options))
+    return Question(text, radio, explain, read, lock, "\n".join(options), label=label)
 
 
 def number(

@@ -45,7 +45,7 @@ class Picture(Figure):
         # The header of a PNG file says its width and height in bytes 16 to 23.
         width, height = (round(int.from_bytes(picture[at : at + 4], "big") / _SHARPNESS) for at in (16, 20))
         if len(picture) > _LARGEST_PNG:
-            kind, picture = "image/jpeg", jpeg(picture)
+            kind, picture = min((kind, picture), ("image/jpeg", jpeg(picture)), key=lambda choice: len(choice[1]))
         data = {"text/plain": repr(self), kind: base64.b64encode(picture).decode("ascii")}
         return data, {kind: {"width": width, "height": height, "alt": self.twin}}
 

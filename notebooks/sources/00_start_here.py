@@ -39,7 +39,7 @@ import numpy as np
 import minisegnet as ms
 import minisegnet.functional as F
 from minisegnet import course, data, explorers, figures, metrics, models
-from minisegnet.course import check, exercise, hint, quiz, solution
+from minisegnet.course import check, exercise, hint, question, solution
 
 course.ready()
 
@@ -67,29 +67,10 @@ figures.gallery([image], ["Which pixels belong to a nucleus?"], width=5)
 # *Commit*: it locks, and the explanation appears. Being wrong here is how the lesson works, nobody keeps count.
 
 # %%
-quiz.number(
-    "The picture is 256 pixels high and 256 wide, in colour. How many numbers does the computer keep for it?",
-    answer=256 * 256 * 3,
-    explain="256 · 256 · 3 = 196,608: red, green and blue for each of 65,536 pixels.",
-    wrong={
-        256 * 256: "That is how many pixels there are; each has three colours.",
-        256 * 3: "That is one row of the picture.",
-        256 + 256 + 3: "The sizes of the axes multiply; they do not add.",
-    },
-    otherwise="Multiply: rows, columns, colours.",
-)
+question("numbers-in-a-picture")
 
 # %%
-quiz.number(
-    "Look at the picture again, for five seconds. What percentage of the pixels belongs to nuclei?",
-    answer=round(100 * float(target.mean())),
-    tolerance=3,
-    unit="percent",
-    explain=f"It is {100 * target.mean():.0f}%. Dark things draw the eye, so most people guess too high. And note what "
-    f"follows: a program that finds nothing at all is right on {100 - 100 * target.mean():.0f}% of the pixels. "
-    "Lesson 01 asks what a fair measure is.",
-    otherwise="Your guess is more than 3 off.",
-)
+question("share-of-nuclei", target)
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary><b>For the teacher: the predictions</b></summary>
@@ -116,18 +97,7 @@ print("pixel in row 20, column 100:", image[20, 100], " (red, green, blue)")
 # slip of the whole field. Try it on a small array:
 
 # %%
-quiz.cell(
-    "This is `a`, an array of 3 rows and 4 columns. Which cell is `a[1, 2]`?",
-    grid=[[11, 12, 13, 14], [21, 22, 23, 24], [31, 32, 33, 34]],
-    answer=(1, 2),
-    explain="`a[1, 2]` is 23: row 1 (the second), column 2 (the third). Counting starts at 0, and rows come first.",
-    wrong={
-        (2, 1): "You went 1 to the right and 2 down: that is (x, y). Arrays are asked for row, column.",
-        (0, 1): "You counted from 1. Python counts from 0.",
-        (1, 0): "You counted rows and columns the other way round, and from 1.",
-    },
-    otherwise="Row first, then column, both counted from 0.",
-)
+question("row-and-column")
 
 # %% [markdown]
 # One colour alone is a grey picture. The stain swallows green light most, so nuclei are darkest in the *green* channel:
@@ -148,6 +118,7 @@ for name, channel in [("red", red), ("green", green), ("blue", blue)]:
 # %% [markdown]
 # So why not call every pixel with little green a nucleus? Let us be generous and try all 256 levels *with the answer in
 # hand*, and keep the best one:
+
 
 # %%
 def dice(mask, truth):
@@ -352,40 +323,13 @@ figures.gallery(
 # ## Exit ticket
 
 # %%
-quiz.option(
-    "An array has the shape `(3, 480, 640)`. What is it, most likely?",
-    {
-        "a colour picture, 480 high and 640 wide, as networks read it": "Channels first, then rows, then columns.",
-        "a colour picture, 640 high and 480 wide, as networks read it": "Rows come before columns: 480 is the height.",
-        "a colour picture as files keep it": "Files keep the colours last: (480, 640, 3).",
-        "three pixels": "A pixel has no height or width of its own; 3 is the number of colours.",
-    },
-    answer="a colour picture, 480 high and 640 wide, as networks read it",
-)
+question("shape-of-a-picture")
 
 # %%
-quiz.option(
-    "You raise the threshold from 0.5 to 0.9. What happens?",
-    {
-        "fewer false alarms, more pixels missed": "The mask can only shrink: what leaves it was a false alarm or was right.",
-        "more false alarms, fewer pixels missed": "That is what lowering does: the mask grows.",
-        "fewer of both": "No threshold can do that: the mask shrinks, so right pixels leave it too.",
-        "nothing, the network was trained with 0.5": "The network gives probabilities; the threshold is your choice.",
-    },
-    answer="fewer false alarms, more pixels missed",
-)
+question("raising-the-threshold")
 
 # %%
-quiz.option(
-    "Which line gives an array of the right shape, (3, H, W), and wrong contents?",
-    {
-        "image.reshape(3, H, W)": "The numbers stay in their order in memory: colours and places mix.",
-        "image.transpose(2, 0, 1)": "That is the right way.",
-        "image.T": "That gives (3, W, H): the shape betrays it, unless the picture is square.",
-        "image[None]": "That adds an axis: (1, H, W, 3). The shape betrays it.",
-    },
-    answer="image.reshape(3, H, W)",
-)
+question("right-shape-wrong-picture")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Papers

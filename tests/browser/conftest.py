@@ -172,9 +172,12 @@ class Lesson:
         PICTURES.mkdir(exist_ok=True)
         scroller = self.page.locator(".jp-WindowedPanel-outer").first
         scroller.evaluate("panel => panel.scrollTo(0, 0)")
-        height, step = scroller.evaluate("panel => [panel.scrollHeight, panel.clientHeight - 40]")
+        height, step = scroller.evaluate(
+            """panel => [[...panel.querySelectorAll('.jp-Cell')].at(-1).getBoundingClientRect().bottom
+                - panel.getBoundingClientRect().top, panel.clientHeight - 40]"""
+        )
         saved = []
-        for number in range(-(-height // step)):
+        for number in range(int(-(-height // step))):
             scroller.evaluate("(panel, to) => panel.scrollTo(0, to)", number * step)
             self.page.wait_for_timeout(150)
             saved.append(PICTURES / f"{self.name}{label}-{number:02d}.png")

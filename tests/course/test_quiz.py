@@ -1,9 +1,11 @@
 """Questions lock, explain each wrong answer, say everything in text, and leave a static copy that never changes."""
 
+import numpy as np
 import pytest
 
 pytest.importorskip("ipywidgets")
-from minisegnet.course import quiz
+from minisegnet.course import question, quiz
+from minisegnet.course.questions import QUESTIONS
 
 OPTIONS = {"first": "Yes: channels first.", "last": "That is how files store them.", "none": "Colour needs an axis."}
 
@@ -112,3 +114,28 @@ def test_text_is_escaped_and_backticks_become_code():
     question = quiz.option("Is `a < b`?", {"<b>": "x", "y": "z"}, answer="y")
     assert "<code>a &lt; b</code>" in question.static
     assert "&lt;b&gt;" in question.static
+
+
+def test_the_questions_of_the_lessons_explain_every_option_and_every_expected_mistake():
+    target = np.zeros((10, 10), int)
+    target[:2] = 5
+    answers = {
+        "numbers-in-a-picture": (196608, 65536, 768, 515, 1),
+        "share-of-nuclei": (20, 50),
+        "row-and-column": ((1, 2), (2, 1), (0, 1), (1, 0), (2, 3)),
+    }
+    for name in QUESTIONS:
+        values = (target,) if name == "share-of-nuclei" else ()
+        choices = answers.get(name) or question(name, *values).children[2].options
+        asked = [question(name, *values) for _ in choices]
+        twins = [q.commit(choice) for q, choice in zip(asked, choices, strict=True)]
+        assert [q.state for q in asked].count("right") == 1, name
+        assert len({twin.split(": ", 1)[1] for twin in twins}) == len(choices), name
+    assert "80%" in question("share-of-nuclei", target).commit(22)
+    with pytest.raises(ValueError, match=r"no question 'what'; there are .*row-and-column"):
+        question("what")
+
+
+def test_the_label_stands_above_the_question():
+    assert "Exit ticket." in question("shape-of-a-picture").static
+    assert "Predict." in question("row-and-column").static

@@ -81,7 +81,7 @@ def test_every_picture_explorer_and_question_leaves_a_text(source):
             if set(data) & {"image/png", "image/jpeg", "image/svg+xml", "text/html"}:
                 assert len(text) > 20, cell.source
                 assert not re.match(r"<|Figure\(|VBox\(|HBox\(", text), cell.source
-        if re.search(r"^(figures|explorers|quiz)\.\w+\(", cell.source, flags=re.MULTILINE):
+        if re.search(r"^((figures|explorers)\.\w+|question)\(", cell.source, flags=re.MULTILINE):
             assert shown, f"nothing is shown by: {cell.source}"
 
 
@@ -130,9 +130,10 @@ def test_the_teacher_finds_notes_and_the_deck_has_slides(source):
 def test_three_questions_lock_the_exit_ticket_and_two_exercises_are_set(source):
     code = "\n".join(cell.source for cell in code_cells(source))
     after = code[code.rindex("check(") :]
-    assert len(re.findall(r"^quiz\.\w+\(", after, flags=re.MULTILINE)) == 3
+    assert len(re.findall(r"^question\(", after, flags=re.MULTILINE)) == 3
     assert len(re.findall(r"^exercise\(", code, flags=re.MULTILINE)) >= 2
     assert len(re.findall(r"^explorers\.\w+\(", code, flags=re.MULTILINE)) >= 1
+    assert not re.search(r"^quiz\.", code, flags=re.MULTILINE), "an answer must not stand above its question"
     assert re.search(r"^assert ", code, flags=re.MULTILINE), "the library and the hand-made agree by an assertion"
 
 
