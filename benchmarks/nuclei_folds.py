@@ -74,7 +74,7 @@ def our_fold(nuclei, train, test, args) -> tuple[list[float], float]:
 def torch_fold(nuclei, train, test, args) -> tuple[list[float], float]:
     """The recipe of ``minisegnet/recipes/nuclei.py``, line by line in PyTorch."""
     import torch
-    from torch.nn import functional as F  # noqa: N812
+    from torch.nn import functional as F
     from torch_unet import twin_of
 
     from minisegnet import metrics

@@ -21,7 +21,9 @@ def add_to(commands: Any) -> None:
     """Add this command to the parser."""
     parser = commands.add_parser("data", help="download the real images", description=EXAMPLES, formatter_class=Form)
     parser.add_argument("name", choices=("nuclei",), help="which data set")
-    parser.add_argument("--to", metavar="FOLDER", help="where to; by default your cache folder, where it is found again")
+    parser.add_argument(
+        "--to", metavar="FOLDER", help="where to; by default your cache folder, where it is found again"
+    )
     parser.set_defaults(run=run)
 
 

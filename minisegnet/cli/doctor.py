@@ -54,7 +54,11 @@ def run(args: argparse.Namespace) -> int:
             if finding.cure:
                 print(f"{'':10}-> {finding.cure}")
             problems += finding.state == "problem"
-    print(f"\n{problems} problem{'s' * (problems != 1)}" if problems else "\nall is well: minisegnet lab opens the lessons")
+    print(
+        f"\n{problems} problem{'s' * (problems != 1)}"
+        if problems
+        else "\nall is well: minisegnet lab opens the lessons"
+    )
     return 1 if problems else 0
 
 
@@ -105,12 +109,12 @@ def kernels() -> Iterator[Finding]:
         if layer == "workqueue"
         else "",
     )
-    if numba.config.DISABLE_JIT:
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         yield Finding("note", "NUMBA_DISABLE_JIT is set: the kernels run as plain Python", "unset it for speed")
     yield _numba_cache()
 
 
-def _sum(values):  # type: ignore[no-untyped-def]
+def _sum(values: Any) -> Any:
     return values.sum()
 
 
@@ -160,7 +164,9 @@ def graphics_card() -> Iterator[Finding]:
         cupy.ones(4).sum()
         yield Finding("ok", f"CuPy {cupy.__version__}, {name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
     except Exception as error:  # a driver that is too old, a library that is missing, no card
-        yield Finding("note", f"CuPy {cupy.__version__} finds no usable GPU: {error}", "update the driver; CPUs work as well")
+        yield Finding(
+            "note", f"CuPy {cupy.__version__} finds no usable GPU: {error}", "update the driver; CPUs work as well"
+        )
 
 
 def memory() -> Iterator[Finding]:
@@ -172,7 +178,9 @@ def memory() -> Iterator[Finding]:
         yield Finding("note" if small else "ok", f"{total / 2**30:.1f} GiB of memory", cure)
     free = shutil.disk_usage(Path.cwd()).free
     full = free < 2**30
-    yield Finding("problem" if full else "ok", f"{free / 2**30:.1f} GiB free on this disk", "free some space" if full else "")
+    yield Finding(
+        "problem" if full else "ok", f"{free / 2**30:.1f} GiB free on this disk", "free some space" if full else ""
+    )
 
 
 def _main_memory() -> int | None:
@@ -206,7 +214,9 @@ def lessons_and_data() -> Iterator[Finding]:
         yield Finding("problem", "the pre-trained weights are missing", "install the package anew")
     try:
         nuclei = data.load_nuclei()
-        yield Finding("ok", f"real images: {len(nuclei)} of {len(set(nuclei.fields.tolist()))} fields in {nuclei.source}")
+        yield Finding(
+            "ok", f"real images: {len(nuclei)} of {len(set(nuclei.fields.tolist()))} fields in {nuclei.source}"
+        )
     except FileNotFoundError:
         cure = "`minisegnet data nuclei` fetches some; or set MINISEGNET_DATA to a file or folder of yours"
         yield Finding("note", "no real images here; synthetic ones will do", cure)

@@ -6,6 +6,7 @@ import glob
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,9 +57,10 @@ def read(path: Path, most_pixels: int = MOST_PIXELS) -> tuple[np.ndarray, list[s
     """
     from PIL import Image, ImageOps
 
+    own_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours, below, can be set
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow, about odd metadata and large pictures: the limit is below
+            warnings.simplefilter("ignore")  # Pillow's, about odd metadata
             with Image.open(path) as picture:
                 width, height = picture.size
                 if width * height > most_pixels:
@@ -67,8 +69,8 @@ def read(path: Path, most_pixels: int = MOST_PIXELS) -> tuple[np.ndarray, list[s
                         "cut it into pieces, or allow it by --max-pixels if there is memory (about 30 bytes a pixel)"
                     )
                 notes = []
-                if getattr(picture, "n_frames", 1) > 1:
-                    notes.append(f"the first of {picture.n_frames} pictures in the file")
+                if (count := getattr(picture, "n_frames", 1)) > 1:
+                    notes.append(f"the first of {count} pictures in the file")
                 turned = ImageOps.exif_transpose(picture)
                 if turned.size != picture.size:
                     notes.append("turned as its EXIF data say")
@@ -79,16 +81,16 @@ def read(path: Path, most_pixels: int = MOST_PIXELS) -> tuple[np.ndarray, list[s
         raise ValueError("there is not enough memory for it") from None
     except FileNotFoundError:
         raise ValueError("there is no such file") from None
-    except Image.DecompressionBombError:
-        raise ValueError(f"asks for more pixels than the limit of {most_pixels:,}") from None
     except ValueError:
         raise
     except Exception as fault:  # Pillow's decoders raise what they like: OSError, SyntaxError, struct.error
         reason = "is no picture that Pillow knows" if "cannot identify" in str(fault) else f"is damaged: {fault}"
         raise ValueError(reason) from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = own_limit
 
 
-def _to_rgb(picture, notes: list[str]) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _to_rgb(picture: Any, notes: list[str]) -> np.ndarray:
     """Return uint8 (H, W, 3) of a Pillow picture of any mode."""
     from PIL import Image
 

@@ -28,9 +28,7 @@ examples:
 
 def add_to(commands: Any) -> None:
     """Add this command to the parser."""
-    parser = commands.add_parser(
-        "predict", help="find nuclei in images", description=EXAMPLES, formatter_class=Form
-    )
+    parser = commands.add_parser("predict", help="find nuclei in images", description=EXAMPLES, formatter_class=Form)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders, or patterns such as *.png")
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="OUT", help="folder for masks and overlays")
     parser.add_argument("--model", type=Path, metavar="FILE", help="a model of `train`; default: the pre-trained one")
@@ -93,7 +91,11 @@ def predict(model: DensePrediction, file: Path, mask: Path, overlay: Path, args:
     write_png(mask, np.where(found, np.uint8(255), np.uint8(0)))
     write_png(overlay, overlay_image(image, found.astype(np.int64)))
     size = f"{image.shape[1]}x{image.shape[0]}"
-    return f"{size} pixels" + "".join(f", {note}" for note in notes) + f": {100 * found.mean():.1f}% nucleus -> {mask.name}"
+    return (
+        f"{size} pixels"
+        + "".join(f", {note}" for note in notes)
+        + f": {100 * found.mean():.1f}% nucleus -> {mask.name}"
+    )
 
 
 def nuclei_of(model: DensePrediction, image: np.ndarray, threshold: float = 0.5) -> np.ndarray:

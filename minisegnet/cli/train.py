@@ -174,7 +174,11 @@ def prepare(out: Path, args: argparse.Namespace) -> None:
     settings = {name: getattr(args, name) for name in SETTINGS}
     if file.is_file():
         before = read_json(file)
-        other = [f"--{name} {before.get(name)} (now {settings[name]})" for name in SETTINGS if before.get(name) != settings[name]]
+        other = [
+            f"--{name} {before.get(name)} (now {settings[name]})"
+            for name in SETTINGS
+            if before.get(name) != settings[name]
+        ]
         if other and args.resume:
             raise ValueError(f"{out} holds a run with {', '.join(other)}: give the same settings, or another --out")
         # Folds of one run may be trained one by one: only a fold that is there already would be overwritten.

@@ -84,7 +84,10 @@ def test_a_reader_that_has_had_enough_is_no_traceback():
 
 
 def test_the_parser_loads_neither_numba_nor_matplotlib():
-    code = "import sys; from minisegnet.cli import make_parser; make_parser(); print({'numba', 'matplotlib', 'PIL'} & set(sys.modules))"
+    code = (
+        "import sys; from minisegnet.cli import make_parser; make_parser();"
+        "print({'numba', 'matplotlib', 'PIL'} & set(sys.modules))"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
 

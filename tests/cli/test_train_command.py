@@ -9,7 +9,6 @@ from minisegnet import data, models
 from minisegnet.cli import main, train
 from minisegnet.cli.seen import digests, seen
 
-
 TINY = ["--images", "6", "--steps", "3", "--width", "4", "--crop", "32", "--batch", "2", "--folds", "2"]
 FILES = {
     "best.png",
