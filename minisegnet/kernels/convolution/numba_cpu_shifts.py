@@ -1,19 +1,20 @@
 """Any convolution as a weighted sum of shifted planes: one loop that the compiler turns into vector instructions.
 
-Pack the padded image as planes, one a channel, each a run of numbers in memory, row after row. Seen from there, the
-weight of channel c, row ky, column kx always meets the same numbers: the image, moved by a fixed *offset* in memory.
+Pack the padded images as planes, one a channel, each a run of numbers in memory, row after row and image after image.
+Seen from there, the weight of channel c, row ky, column kx always meets the same numbers: the plane, moved by a fixed
+*offset* in memory.
 
     output[o, p] = bias[o] + sum over k of weight[o, k] * planes[p + offset[k]]        k runs over (c, ky, kx)
 
-p runs over rows and pitch (the width of a packed row), and the few p beyond the output's width are computed and
-dropped: that is what it costs to have one long innermost loop, with no border checks, whatever the kernel's size or
-dilation. A stride s packs s*s planes a channel, one for each remainder of row and column, and the offsets stay fixed.
-The gradient of the input is the same sum over planes of ``grad_output``, once for each remainder of the *input's* rows
-and columns (a "part" of the result); groups are parts as well. The gradient of the weight turns the sum around:
+p runs over whole packed rows, and the few p that lie beside the output or between two images are computed and dropped:
+that is what it costs to have one long innermost loop, with no border checks, whatever the kernel's size or dilation.
+A stride s packs s*s planes a channel, one for each remainder of row and column, and the offsets stay fixed. The
+gradient of the input is the same sum over planes of ``grad_output``, once for each remainder of the *input's* rows and
+columns (a "part" of the result); groups are parts as well. The gradient of the weight turns the sum around:
 
     grad_weight[o, k] = sum over p of grad_output[o, p] * planes[p + offset[k]]
 
-Four output channels and three offsets go through the innermost loop together: each number loaded is used four times,
+Four output channels and three offsets go through the innermost loop together: each number loaded is used several times,
 and the twelve weights (or sums) fill the vector registers.
 """
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,23 +32,23 @@ from ...arrays import channels_first
 from ...shapes import Size, conv_output_size
 
 OPTIONS: Any = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
-OUTPUTS, SHIFTS = 4, 3  # how many output channels and how many offsets the innermost loops take at a time
 BAND = (
     512  # about how many positions p are worked on at a time: with 4 rows of sums, they stay in the first-level cache
 )
-SLACK = 32  # readable numbers after the last plane, so that the innermost loop may run in whole vectors
+VECTOR = 16  # the innermost loop may run over the end by less than this, to fill its last vector
 TASKS = 16  # at least so many pieces of work, where there are enough; fixed, so that results don't depend on threads
+KEEP = 2**26  # bytes: work memory up to this size is kept for the next call, as fresh memory costs more than packing
 
 
 class Axis(NamedTuple):
     """How one axis (rows or columns) is packed, and what each part of the result reads there."""
 
     start: int  # where the planes begin in the image, in pixels; negative where there is padding
-    step: int  # from one row of a plane to the next
-    remainders: tuple[int, ...]  # the planes that are needed
-    length: int  # of a plane
-    parts: tuple[tuple[int, int, tuple[tuple[int, int, int], ...]], ...]  # (first, count, taps as (k, plane, row))
-    part_step: int  # from one row of a part to the next
+    step: int  # from one row of a plane to the next, in pixels
+    remainders: tuple[int, ...]  # a plane for each
+    length: int  # of a plane, in rows
+    parts: tuple[tuple[int, int, tuple[tuple[int, int, int], ...]], ...]  # (first, count, taps: (k, plane, row))
+    part_step: int  # from one row of a part to the next, in pixels of the result
 
 
 class Plan(NamedTuple):
@@ -54,20 +56,19 @@ class Plan(NamedTuple):
 
     vertical: Axis
     horizontal: Axis
-    parts: np.ndarray  # (parts, 6): first row, first column, rows, columns, first channel, how many offsets
-    offsets: np.ndarray  # (parts, K)
-    plane_shape: Size  # (planes, numbers in a plane) of one image
-    pitch: int
+    parts: np.ndarray  # (parts, 6): first row, first column, rows, columns, first channel, how many reads
+    reads: np.ndarray  # (2, parts, K): offset in the planes, and in the weight, counted from its output channel
 
 
-def _forward_axis(kernel: int, stride: int, padding: int, dilation: int, size: int) -> Axis:
+def _forward_axis(kernel: int, stride: int, padding: int, dilation: int, size: int, image: int) -> Axis:
     """Plan one axis of ``conv2d``: one part, which reads plane (k*dilation) % stride from row (k*dilation) // stride."""
     remainders = tuple(sorted({k * dilation % stride for k in range(kernel)}))
     taps = tuple((k, remainders.index(k * dilation % stride), k * dilation // stride) for k in range(kernel))
-    return Axis(-padding, stride, remainders, size + taps[-1][2], ((0, size, taps),), 1)
+    axis = Axis(-padding, stride, remainders, size + taps[-1][2], ((0, size, taps),), 1)
+    return _share_zeros(axis, size, image)
 
 
-def _backward_axis(kernel: int, stride: int, padding: int, dilation: int, size: int) -> Axis:
+def _backward_axis(kernel: int, stride: int, padding: int, dilation: int, size: int, image: int) -> Axis:
     """Plan one axis of ``conv2d_grad_input``: a part is what input rows of one remainder get from the output's rows.
 
     Row y met row oy of the output at tap k where y + padding = oy*stride + k*dilation.
@@ -77,50 +78,92 @@ def _backward_axis(kernel: int, stride: int, padding: int, dilation: int, size: 
         q, remainder = divmod(first + padding, stride)
         taps = [(k, 0, q - k * dilation // stride) for k in range(kernel) if k * dilation % stride == remainder]
         parts.append((first, (size - 1 - first) // stride + 1, taps))
-    rows = [(row, row + count) for _, count, taps in parts for _, _, row in taps] or [(0, 1)]
+    most = parts[0][1]
+    rows = [(row, row + most) for _, _, taps in parts for _, _, row in taps] or [(0, most)]
     start, stop = min(r[0] for r in rows), max(r[1] for r in rows)
     moved = tuple((first, n, tuple((k, plane, row - start) for k, plane, row in taps)) for first, n, taps in parts)
-    return Axis(start, 1, (0,), stop - start, moved, stride)
+    return _share_zeros(Axis(start, 1, (0,), stop - start, moved, stride), most, image)
 
 
-def _plan(vertical: Axis, horizontal: Axis, in_channels: int, out_channels: int, groups: int) -> Plan:
-    """Join the two axes and the groups: list every part, and the offset of everything that it reads."""
-    planes_per_channel = len(vertical.remainders) * len(horizontal.remainders)
-    size, pitch = vertical.length * horizontal.length, horizontal.length
-    parts, offsets = [], []
+def _share_zeros(axis: Axis, size: int, image: int) -> Axis:
+    """Return a shorter axis if padding after one row (or image) can be the padding before the next one in memory."""
+    starts = [axis.start + r for r in axis.remainders]
+    before = min(-(start // axis.step) for start in starts)
+    after = min(axis.length - (image - 1 - start) // axis.step - 1 for start in starts)
+    return axis._replace(length=axis.length - max(0, min(before, after, axis.length - size)))
+
+
+def _plan(
+    vertical: Axis,
+    horizontal: Axis,
+    batch: int,
+    kernel: Size,
+    groups: int,
+    channels: int,
+    outputs: int,
+    channel_step: int,
+) -> Plan:
+    """Join the two axes and the groups: list every part of the result, and everything that it reads.
+
+    In each group ``channels`` are summed over and ``outputs`` result; ``channel_step`` leads from one of the channels
+    to the next in the weight.
+    """
+    pitch, plane = horizontal.length, batch * vertical.length * horizontal.length
+    planes_a_channel = len(vertical.remainders) * len(horizontal.remainders)
+    parts, reads = [], []
     for first_row, rows, row_taps in vertical.parts:
         for first_column, columns, column_taps in horizontal.parts:
-            taps = [
-                (a * len(horizontal.remainders) + b) * size + row * pitch + column
-                for _, a, row in row_taps
-                for _, b, column in column_taps
+            taps = [(row_tap, column_tap) for row_tap in row_taps for column_tap in column_taps]
+            offsets = [
+                [
+                    (a * len(horizontal.remainders) + b) * plane + row * pitch + column
+                    for (_, a, row), (_, b, column) in taps
+                ],
+                [ky * kernel[1] + kx for (ky, _, _), (kx, _, _) in taps],
             ]
             for group in range(groups):
-                first_channel = group * in_channels
-                channels = range(first_channel, first_channel + in_channels)
-                reads = [c * planes_per_channel * size + tap for c in channels for tap in taps]
-                reads += reads[-1:] * (-len(reads) % SHIFTS)  # fill up; these will meet a weight of zero
-                parts.append((first_row, first_column, rows, columns, group * out_channels, len(reads)))
-                offsets.append(reads)
-    table = np.zeros((len(parts), max(len(reads) for reads in offsets)), dtype=np.int64)
-    for row_of_table, reads in zip(table, offsets, strict=True):
-        row_of_table[: len(reads)] = reads
-    plane_shape = groups * in_channels * planes_per_channel, size
-    return Plan(vertical, horizontal, np.array(parts, dtype=np.int64), table, plane_shape, pitch)
+                channel = np.arange(channels)
+                first_plane = (group * channels + channel) * planes_a_channel * plane
+                first_weight = group * outputs * channels * math.prod(kernel) + channel * channel_step
+                starts = np.stack([first_plane, first_weight])  # (2, C)
+                reads.append((starts[:, :, None] + np.array(offsets, dtype=np.int64)[:, None]).reshape(2, -1))  # (2, K)
+                parts.append((first_row, first_column, rows, columns, group * outputs, len(taps) * channels))
+    table = np.zeros((2, len(parts), max(r.shape[1] for r in reads)), dtype=np.int64)
+    for part, read in enumerate(reads):
+        table[:, part, : read.shape[1]] = read
+    return Plan(vertical, horizontal, np.array(parts, dtype=np.int64), table)
 
 
 @functools.lru_cache(maxsize=256)
-def _plan_forward(size: Size, kernel: Size, stride: Size, padding: Size, dilation: Size, *channels: int) -> Plan:
-    """Plan ``conv2d`` for an output of this size."""
-    vertical, horizontal = map(_forward_axis, kernel, stride, padding, dilation, size)
-    return _plan(vertical, horizontal, *channels)
+def _plan_forward(
+    input: tuple[int, ...],
+    weight: tuple[int, ...],
+    size: Size,
+    stride: Size,
+    padding: Size,
+    dilation: Size,
+    groups: int,
+) -> Plan:
+    """Plan ``conv2d`` for arrays of these shapes and an output of this size."""
+    outputs, channels, kernel = weight[0] // groups, weight[1], (weight[2], weight[3])
+    vertical, horizontal = map(_forward_axis, kernel, stride, padding, dilation, size, input[2:])
+    return _plan(vertical, horizontal, input[0], kernel, groups, channels, outputs, math.prod(kernel))
 
 
 @functools.lru_cache(maxsize=256)
-def _plan_backward(size: Size, kernel: Size, stride: Size, padding: Size, dilation: Size, *channels: int) -> Plan:
-    """Plan ``conv2d_grad_input`` for an input of this size."""
-    vertical, horizontal = map(_backward_axis, kernel, stride, padding, dilation, size)
-    return _plan(vertical, horizontal, *channels)
+def _plan_backward(
+    grad_output: tuple[int, ...],
+    weight: tuple[int, ...],
+    size: Size,
+    stride: Size,
+    padding: Size,
+    dilation: Size,
+    groups: int,
+) -> Plan:
+    """Plan ``conv2d_grad_input`` for arrays of these shapes and an input of this size."""
+    outputs, channels, kernel = weight[0] // groups, weight[1], (weight[2], weight[3])
+    vertical, horizontal = map(_backward_axis, kernel, stride, padding, dilation, size, grad_output[2:])
+    return _plan(vertical, horizontal, grad_output[0], kernel, groups, outputs, channels, channels * math.prod(kernel))
 
 
 def conv2d(
@@ -133,11 +176,13 @@ def conv2d(
     groups: int = 1,
 ) -> np.ndarray:
     """Return the convolution (N, O, OH, OW)."""
-    outputs, channels, kernel = *weight.shape[:2], weight.shape[2:]
+    outputs, channels, kernel = weight.shape[0], weight.shape[1], weight.shape[2:]
     size = conv_output_size(input.shape[2:], kernel, stride, padding, dilation)
-    plan = _plan_forward(size, kernel, stride, padding, dilation, channels, outputs // groups, groups)
-    rows = weight.reshape(groups, outputs // groups, -1)  # (groups, O/groups, K)
-    return _sum_planes(input, plan, [rows], bias, (len(input), *size, outputs))
+    plan = _plan_forward(input.shape, weight.shape, size, stride, padding, dilation, groups)
+    start = np.zeros(outputs, dtype=input.dtype) if bias is None else bias
+    output = np.empty((len(input), *size, outputs), dtype=input.dtype)
+    _sum(input, plan, weight, channels * math.prod(kernel), start, outputs // groups, output)
+    return channels_first(output)
 
 
 def conv2d_grad_input(
@@ -150,16 +195,12 @@ def conv2d_grad_input(
     groups: int = 1,
 ) -> np.ndarray:
     """Return the gradient (N, C, H, W) of the input."""
-    outputs, channels, kernel = *weight.shape[:2], weight.shape[2:]
-    size = (input_size[0], input_size[1])
-    plan = _plan_backward(size, kernel, stride, padding, dilation, outputs // groups, channels, groups)
-    turned = weight.reshape(groups, -1, channels, *kernel).swapaxes(1, 2)  # (groups, C/groups, O/groups, KH, KW)
-    rows = []
-    for _, _, row_taps in plan.vertical.parts:
-        for _, _, column_taps in plan.horizontal.parts:
-            part = turned[..., [k for k, _, _ in row_taps], :][..., [k for k, _, _ in column_taps]]
-            rows.append(part.reshape(groups, channels, math.prod(part.shape[2:])))  # (groups, C/groups, K)
-    return _sum_planes(grad_output, plan, rows, None, (len(grad_output), *size, channels * groups))
+    channels, kernel, size = weight.shape[1], weight.shape[2:], (input_size[0], input_size[1])
+    plan = _plan_backward(grad_output.shape, weight.shape, size, stride, padding, dilation, groups)
+    start = np.zeros(groups * channels, dtype=grad_output.dtype)
+    grad_input = np.empty((len(grad_output), *size, groups * channels), dtype=grad_output.dtype)
+    _sum(grad_output, plan, weight, math.prod(kernel), start, channels, grad_input)
+    return channels_first(grad_input)
 
 
 def conv2d_grad_weight(
@@ -171,61 +212,73 @@ def conv2d_grad_weight(
     dilation: Size = (1, 1),
     groups: int = 1,
 ) -> np.ndarray:
-    """Return the gradient (O, C/groups, KH, KW) of the weight; sums over pixels end in float64."""
-    _, outputs, *size = grad_output.shape
-    shape = outputs, input.shape[1] // groups, *kernel_size
-    plan = _plan_forward(
-        tuple(size), tuple(kernel_size), stride, padding, dilation, shape[1], outputs // groups, groups
-    )
-    planes = _pack(input, plan.vertical, plan.horizontal)
-    rows, columns = (Axis(0, 1, (0,), n, (), 1) for n in (size[0], plan.pitch))  # zeros fill each row up to the pitch
-    grads = _pack(grad_output, rows, columns)
-    blocks, used = -(-outputs // groups // OUTPUTS), math.prod(shape[1:])
-    total = np.zeros((groups, blocks * OUTPUTS, plan.offsets.shape[1]))  # (groups, O/groups and rest, K and rest)
-    _grad_weight_loops(planes, grads, plan.offsets, (outputs // groups, *size, plan.pitch), total)
-    return total[:, : outputs // groups, :used].reshape(shape).astype(grad_output.dtype)
+    """Return the gradient (O, C/groups, KH, KW) of the weight; the sums of bands are added up in float64."""
+    outputs, size = grad_output.shape[1], grad_output.shape[2:]
+    shape = outputs, input.shape[1] // groups, kernel_size[0], kernel_size[1]
+    plan = _plan_forward(input.shape, shape, size, stride, padding, dilation, groups)
+    planes = _pack(input, plan.vertical, plan.horizontal, "planes")
+    rows, columns = (Axis(0, 1, (0,), axis.length, (), 1) for axis in (plan.vertical, plan.horizontal))
+    grads = _pack(grad_output, rows, columns, "grads")  # zeros wherever p lies beside the output
+    outputs //= groups
+    depth = math.prod(shape[1:])
+    total = np.zeros((groups, -(-outputs // 4) * 4, -(-depth // 3) * 3))  # (groups, O/groups, K), rounded up
+    plane = len(input) * plan.vertical.length * plan.horizontal.length
+    _grad_weight_loops(planes, grads, plan.reads, outputs, plane, total)
+    return total[:, :outputs, :depth].reshape(shape).astype(grad_output.dtype)
 
 
-def _pack(image: np.ndarray, vertical: Axis, horizontal: Axis) -> np.ndarray:
-    """Return the planes of (N, C, H, W) images one after another, (N, C, remainders, length, pitch), and some slack."""
-    axes = len(vertical.remainders), len(horizontal.remainders), vertical.length, horizontal.length
-    shape = (*image.shape[:2], *axes)
-    flat = np.empty(math.prod(shape) + SLACK, dtype=image.dtype)
-    flat[-SLACK:] = 0
+class _Memory(threading.local):
+    """Work memory of a thread, by the name of its use."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, np.ndarray] = {}
+
+    def take(self, use: str, count: int, dtype: np.dtype) -> np.ndarray:
+        """Return an array of whatever numbers, valid until the next call for the same use."""
+        memory = self.kept.get(use)
+        if memory is None or memory.size < count * dtype.itemsize:
+            memory = np.empty(count * dtype.itemsize, dtype=np.uint8)
+            if memory.size <= KEEP:
+                self.kept[use] = memory
+        return memory[: count * dtype.itemsize].view(dtype)
+
+
+_memory = _Memory()
+
+
+def _pack(image: np.ndarray, vertical: Axis, horizontal: Axis, use: str) -> np.ndarray:
+    """Return the planes (C, remainders, N, length, pitch) of (N, C, H, W) images; readable zeros follow the last one."""
+    remainders = len(vertical.remainders), len(horizontal.remainders)
+    shape = (image.shape[1], *remainders, len(image), vertical.length, horizontal.length)
+    count, slack = math.prod(shape), (vertical.length + 1) * horizontal.length + VECTOR
+    memory = _memory.take(use, count + slack, image.dtype)
+    memory[count:] = 0
     starts = [np.array([axis.start + r for r in axis.remainders]) for axis in (vertical, horizontal)]
     image = np.require(image.transpose(0, 2, 3, 1), requirements=["C", "A", "W"])  # (N, H, W, C)
-    _pack_loops(image, *starts, vertical.step, horizontal.step, flat[:-SLACK].reshape(shape))
-    return flat
+    _pack_loops(image, *starts, vertical.step, horizontal.step, memory[:count].reshape(shape))
+    return memory
 
 
-def _sum_planes(
-    image: np.ndarray, plan: Plan, rows: list[np.ndarray], bias: np.ndarray | None, shape: tuple[int, ...]
-) -> np.ndarray:
-    """Return the (N, OH, OW, O) sums, as an (N, O, OH, OW) view; ``rows`` holds (groups, O/groups, K) weights."""
-    groups, outputs, _ = rows[0].shape
-    blocks = -(-outputs // OUTPUTS)
-    parts, depth = plan.offsets.shape
-    weight = np.zeros((parts, blocks, depth, OUTPUTS), dtype=image.dtype)
-    for part, row in enumerate(rows):
-        filled = np.zeros((groups, blocks * OUTPUTS, depth), dtype=image.dtype)
-        filled[:, :outputs, : row.shape[2]] = row
-        filled = filled.reshape(groups, blocks, OUTPUTS, depth).swapaxes(2, 3)  # (groups, blocks, K, OUTPUTS)
-        weight[part * groups : (part + 1) * groups] = filled
-    start = np.zeros((groups, blocks * OUTPUTS), dtype=image.dtype)
-    if bias is not None:
-        start[:, :outputs] = bias.reshape(groups, outputs)
-    planes = _pack(image, plan.vertical, plan.horizontal)
-    output = np.empty(shape, dtype=image.dtype)
+def _sum(
+    image: np.ndarray,
+    plan: Plan,
+    weight: np.ndarray,
+    filter_step: int,
+    start: np.ndarray,
+    outputs: int,
+    output: np.ndarray,
+) -> None:
+    """Pack the images and sum up every part of the (N, OH, OW, O) output."""
+    weight, start = (np.require(a, requirements=["C", "A", "W"]) for a in (weight, start))
+    planes = _pack(image, plan.vertical, plan.horizontal, "planes")
+    lengths = plan.vertical.length, plan.horizontal.length
     steps = plan.vertical.part_step, plan.horizontal.part_step
-    _sum_loops(
-        planes, plan.pitch, plan.parts, plan.offsets, weight, np.tile(start, (len(rows), 1)), steps, outputs, output
-    )
-    return channels_first(output)
+    _sum_loops(planes, plan.parts, plan.reads, weight.reshape(-1), filter_step, start, outputs, lengths, steps, output)
 
 
 def _pack_loops_py(image, first_rows, first_columns, row_step, column_step, planes):
-    batch, height, width, channels = image.shape
-    length, pitch = planes.shape[4:]
+    _, height, width, channels = image.shape
+    _, _, _, batch, length, pitch = planes.shape
     for task in prange(batch * length):
         n = task // length
         row = task - n * length
@@ -238,116 +291,120 @@ def _pack_loops_py(image, first_rows, first_columns, row_step, column_step, plan
                 if y < 0 or y >= height:
                     left = right = pitch
                 for c in range(channels):
-                    plane = planes[n, c, a, b, row]
+                    plane = planes[c, a, b, n, row]
                     plane[:left] = 0
                     plane[right:] = 0
                     for column in range(left, right):
                         plane[column] = image[n, y, x + column * column_step, c]
 
 
-def _sum_loops_py(planes, pitch, parts, offsets, weight, bias, steps, outputs, output):
-    batch = len(output)
-    image = (len(planes) - SLACK) // max(batch, 1)
-    blocks = weight.shape[1]
-    band = max(1, BAND // pitch)  # rows worked on at a time
-    bands = (parts[:, 2].max() + band - 1) // band
-    pieces = len(parts) * batch * bands
-    chunks = min(blocks, (TASKS + pieces - 1) // max(pieces, 1))  # split the output channels too if the image is small
+def _sum_loops_py(planes, parts, reads, weight, filter_step, start, outputs, lengths, steps, output):
+    length, pitch = lengths
+    blocks = (outputs + 3) // 4
+    zero = planes.dtype.type(0)
+    band = max(1, BAND // pitch)  # rows worked on at a time; for planes, the batch is one tall image
+    bands = ((len(output) - 1) * length + parts[:, 2].max() + band - 1) // band if len(output) else 0
+    pieces = len(parts) * bands
+    chunks = min(
+        blocks, (TASKS + pieces - 1) // max(pieces, 1)
+    )  # split the output channels too if the images are small
     for task in prange(pieces * chunks):
         piece = task // chunks
         chunk = task - piece * chunks
-        place = piece // bands
-        top = (piece - place * bands) * band
-        part = place // batch
-        n = place - part * batch
+        part = piece // bands
+        top = (piece - part * bands) * band
         first_row, first_column, rows, columns, first_channel, depth = parts[part]
-        rows = min(band, rows - top)
-        if rows > 0:
-            count = ((rows - 1) * pitch + columns + 7) // 8 * 8  # whole vectors: the surplus is dropped
-            sums = np.empty((4, count + 16), planes.dtype)
+        tall = min(band, (len(output) - 1) * length + rows - top)
+        if tall > 0:
+            count = ((tall - 1) * pitch + columns + 7) // 8 * 8  # whole vectors; the surplus is dropped
+            sums = np.empty((4, count + VECTOR), planes.dtype)
             s0, s1, s2, s3 = sums[0], sums[1], sums[2], sums[3]
-            start = n * image + top * pitch
             for block in range(chunk * blocks // chunks, (chunk + 1) * blocks // chunks):
                 for j in range(4):
-                    sums[j] = bias[part, 4 * block + j]
-                for k in range(0, depth, 3):
-                    w0, w1, w2 = weight[part, block, k], weight[part, block, k + 1], weight[part, block, k + 2]
-                    w00, w10, w20, w30 = w0[0], w0[1], w0[2], w0[3]
-                    w01, w11, w21, w31 = w1[0], w1[1], w1[2], w1[3]
-                    w02, w12, w22, w32 = w2[0], w2[1], w2[2], w2[3]
-                    x0 = planes[start + offsets[part, k] :]
-                    x1 = planes[start + offsets[part, k + 1] :]
-                    x2 = planes[start + offsets[part, k + 2] :]
+                    sums[j] = start[first_channel + min(4 * block + j, outputs - 1)]
+                f0 = (4 * block) * filter_step
+                f1 = min(4 * block + 1, outputs - 1) * filter_step
+                f2 = min(4 * block + 2, outputs - 1) * filter_step
+                f3 = min(4 * block + 3, outputs - 1) * filter_step
+                for k0 in range(0, depth, 3):
+                    k1, k2 = min(k0 + 1, depth - 1), min(k0 + 2, depth - 1)
+                    r0, r1, r2 = reads[1, part, k0], reads[1, part, k1], reads[1, part, k2]
+                    w00, w10, w20, w30 = weight[f0 + r0], weight[f1 + r0], weight[f2 + r0], weight[f3 + r0]
+                    w01, w11, w21, w31 = weight[f0 + r1], weight[f1 + r1], weight[f2 + r1], weight[f3 + r1]
+                    w02, w12, w22, w32 = weight[f0 + r2], weight[f1 + r2], weight[f2 + r2], weight[f3 + r2]
+                    if k1 == k0:
+                        w01 = w11 = w21 = w31 = zero
+                    if k2 == k1:
+                        w02 = w12 = w22 = w32 = zero
+                    x0 = planes[reads[0, part, k0] + top * pitch :]
+                    x1 = planes[reads[0, part, k1] + top * pitch :]
+                    x2 = planes[reads[0, part, k2] + top * pitch :]
                     for p in range(count):
                         s0[p] += w00 * x0[p] + w01 * x1[p] + w02 * x2[p]
                         s1[p] += w10 * x0[p] + w11 * x1[p] + w12 * x2[p]
                         s2[p] += w20 * x0[p] + w21 * x1[p] + w22 * x2[p]
                         s3[p] += w30 * x0[p] + w31 * x1[p] + w32 * x2[p]
-                for row in range(rows):
-                    oy = first_row + (top + row) * steps[0]
-                    for column in range(columns):
-                        pixel = output[n, oy, first_column + column * steps[1]]
-                        for j in range(min(4, outputs - 4 * block)):
-                            pixel[first_channel + 4 * block + j] = sums[j, row * pitch + column]
+                for row in range(tall):
+                    n = (top + row) // length
+                    y = (top + row) - n * length
+                    if y < rows:
+                        line = output[n, first_row + y * steps[0]]
+                        for column in range(columns):
+                            for j in range(min(4, outputs - 4 * block)):
+                                channel = first_channel + 4 * block + j
+                                line[first_column + column * steps[1], channel] = sums[j, row * pitch + column]
 
 
-def _grad_weight_loops_py(planes, grads, offsets, sizes, total):
-    outputs, height, width, pitch = sizes
-    groups, blocks, depth = len(total), total.shape[1] // 4, offsets.shape[1]
-    numbers = height * pitch  # in a plane of grads
-    batch = (len(grads) - SLACK) // (numbers * groups * outputs)
-    image = (len(planes) - SLACK) // max(batch, 1)
-    band = max(1, BAND // pitch)
+def _grad_weight_loops_py(planes, grads, reads, outputs, plane, total):
+    groups, depth = total.shape[0], reads.shape[2]
+    blocks, triples = total.shape[1] // 4, total.shape[2] // 3
     pieces = groups * blocks
-    chunks = min(depth // 3, (TASKS + pieces - 1) // pieces)  # split the offsets too if there are few output channels
+    chunks = min(triples, (TASKS + pieces - 1) // pieces)  # split the reads too if there are few output channels
     zero = planes.dtype.type(0)
     for task in prange(pieces * chunks):
         piece = task // chunks
         chunk = task - piece * chunks
         group = piece // blocks
         block = piece - group * blocks
-        first_k, last_k = chunk * (depth // 3) // chunks * 3, (chunk + 1) * (depth // 3) // chunks * 3
-        for n in range(batch):
-            for top in range(0, height, band):
-                count = (min(band, height - top) - 1) * pitch + width
-                channel = (n * groups + group) * outputs
-                place = channel * numbers + top * pitch
-                g0 = grads[place + min(4 * block + 0, outputs - 1) * numbers :]
-                g1 = grads[place + min(4 * block + 1, outputs - 1) * numbers :]
-                g2 = grads[place + min(4 * block + 2, outputs - 1) * numbers :]
-                g3 = grads[place + min(4 * block + 3, outputs - 1) * numbers :]
-                start = n * image + top * pitch
-                for k in range(first_k, last_k, 3):
-                    x0 = planes[start + offsets[group, k] :]
-                    x1 = planes[start + offsets[group, k + 1] :]
-                    x2 = planes[start + offsets[group, k + 2] :]
-                    s00 = s01 = s02 = s10 = s11 = s12 = s20 = s21 = s22 = s30 = s31 = s32 = zero
-                    for p in range(count):
-                        s00 += g0[p] * x0[p]
-                        s01 += g0[p] * x1[p]
-                        s02 += g0[p] * x2[p]
-                        s10 += g1[p] * x0[p]
-                        s11 += g1[p] * x1[p]
-                        s12 += g1[p] * x2[p]
-                        s20 += g2[p] * x0[p]
-                        s21 += g2[p] * x1[p]
-                        s22 += g2[p] * x2[p]
-                        s30 += g3[p] * x0[p]
-                        s31 += g3[p] * x1[p]
-                        s32 += g3[p] * x2[p]
-                    t = total[group, 4 * block : 4 * block + 4, k : k + 3]
-                    t[0, 0] += s00
-                    t[0, 1] += s01
-                    t[0, 2] += s02
-                    t[1, 0] += s10
-                    t[1, 1] += s11
-                    t[1, 2] += s12
-                    t[2, 0] += s20
-                    t[2, 1] += s21
-                    t[2, 2] += s22
-                    t[3, 0] += s30
-                    t[3, 1] += s31
-                    t[3, 2] += s32
+        channel = group * outputs
+        for first in range(0, plane, BAND):
+            count = min(BAND, plane - first)
+            g0 = grads[(channel + 4 * block) * plane + first :]
+            g1 = grads[(channel + min(4 * block + 1, outputs - 1)) * plane + first :]
+            g2 = grads[(channel + min(4 * block + 2, outputs - 1)) * plane + first :]
+            g3 = grads[(channel + min(4 * block + 3, outputs - 1)) * plane + first :]
+            for triple in range(chunk * triples // chunks, (chunk + 1) * triples // chunks):
+                k = 3 * triple
+                x0 = planes[reads[0, group, k] + first :]
+                x1 = planes[reads[0, group, min(k + 1, depth - 1)] + first :]
+                x2 = planes[reads[0, group, min(k + 2, depth - 1)] + first :]
+                s00 = s01 = s02 = s10 = s11 = s12 = s20 = s21 = s22 = s30 = s31 = s32 = zero
+                for p in range(count):
+                    s00 += g0[p] * x0[p]
+                    s01 += g0[p] * x1[p]
+                    s02 += g0[p] * x2[p]
+                    s10 += g1[p] * x0[p]
+                    s11 += g1[p] * x1[p]
+                    s12 += g1[p] * x2[p]
+                    s20 += g2[p] * x0[p]
+                    s21 += g2[p] * x1[p]
+                    s22 += g2[p] * x2[p]
+                    s30 += g3[p] * x0[p]
+                    s31 += g3[p] * x1[p]
+                    s32 += g3[p] * x2[p]
+                t = total[group, 4 * block : 4 * block + 4, k : k + 3]
+                t[0, 0] += s00
+                t[0, 1] += s01
+                t[0, 2] += s02
+                t[1, 0] += s10
+                t[1, 1] += s11
+                t[1, 2] += s12
+                t[2, 0] += s20
+                t[2, 1] += s21
+                t[2, 2] += s22
+                t[3, 0] += s30
+                t[3, 1] += s31
+                t[3, 2] += s32
 
 
 _pack_loops = njit(**OPTIONS)(_pack_loops_py)
