@@ -240,7 +240,7 @@ def _fluorescence(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.n
     glow, labels = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.int32)
     best = np.ones(size, dtype=np.float32)
     mottle = smooth_noise(rng, size, max(1.5, 0.3 * radius)).astype(np.float32)
-    level_of = np.exp(rng.normal(0, rng.uniform(0.1, 0.55), len(cells)))
+    level_of = np.exp(rng.normal(0, rng.uniform(0.1, 0.8), len(cells)))
     flat, grain = rng.uniform(0.5, 3.0), rng.uniform(0.03, 0.3)
     for i, box, level in outlines(cells, size, around=4):
         depth = np.clip((1 - level) * cells.radius[i] / rng.uniform(1.0, 2.0) + 0.5, 0, 1)
@@ -252,6 +252,8 @@ def _fluorescence(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.n
     signal = blur(glow, rng.uniform(0.4, 2.2)) + rng.uniform(0.02, 0.2) * haze + rng.uniform(0, 0.05) * streaks
     peak = np.exp(rng.uniform(np.log(22), np.log(230)))
     black = rng.uniform(1, 16) * (1 + rng.uniform(0, 0.3) * smooth_noise(rng, size, 0.6 * max(size)))
+    if rng.random() < 0.2:  # a bright thing just outside the picture, or below it
+        black += rng.uniform(5, 70) * np.clip(smooth_noise(rng, size, 0.5 * max(size)) - 0.5, 0, 2)
     picture = peak * signal + black
     picture += rng.standard_normal(size) * np.sqrt(
         rng.uniform(0.0, 0.15) * np.abs(picture) + rng.uniform(0.1, 1.2) ** 2
