@@ -157,27 +157,30 @@ print("image", image.shape, "-> probabilities", probabilities.shape, "-> mask", 
 figures.show(image, target, mask, ["background", "nucleus"])
 
 # %% [markdown]
-# On this image the rule about green did well too: it was made for this image. Now give both three fields that neither
-# has met: another stain, another magnification, and one where nuclei *glow* on black (fluorescence).
+# On this image the rule about green does as well: it was *made* for this image, with the answer in hand. Now give both
+# three pictures that neither has met: two from paler slides, and one where nuclei *glow* on black (fluorescence).
 
 # %%
-tissue, tissue_nuclei = data.synthetic_tissue(2, size=(256, 256), seed=12)
-glowing, glowing_nuclei = data.synthetic_fluorescence(1, size=(256, 256), seed=3)
-others = [*tissue, *glowing]
-truths = [n > 0 for n in (*tissue_nuclei, *glowing_nuclei)]
+pictures, maps = zip(
+    data.synthetic_tissue(1, size=(256, 256), seed=2),
+    data.synthetic_tissue(1, size=(256, 256), seed=9),
+    data.synthetic_fluorescence(1, size=(256, 256), seed=6),
+)
+others = [batch[0] for batch in pictures]
+truths = [batch[0] > 0 for batch in maps]
 
-by_color = [dice(other[:, :, 1] < level, t) for other, t in zip(others, truths)]
 found = [model.predict(other)[1] > 0.5 for other in others]
+by_color = [dice(other[:, :, 1] < level, t) for other, t in zip(others, truths)]
 by_network = [dice(f, t) for f, t in zip(found, truths)]
 
 figures.gallery(
     [figures.overlay_image(other, f) for other, f in zip(others, found)],
-    ["another stain", "another field", "fluorescence"],
+    ["a paler slide", "and another", "fluorescence"],
     [f"Dice: colour rule {c:.2f}, network {n:.2f}" for c, n in zip(by_color, by_network)],
 )
 
 # %%
-print("The network is better on each of the three:", all(n > c for c, n in zip(by_color, by_network)))
+print("The network is better by more than 0.1:", all(n > c + 0.1 for c, n in zip(by_color, by_network)))
 print("Its mean Dice is above 0.7:", bool(np.mean(by_network) > 0.7))
 
 # %% [markdown]
