@@ -78,7 +78,8 @@ question("share-of-nuclei", target)
 # *Ask:* what would a program score that always says "background"? Leave the answer open: it is the cliff-hanger of
 # lesson 01.
 #
-# *What students get wrong:* they forget the colours (65,536), and they guess 30 to 50 percent.
+# *What students get wrong:* they forget the colours (65,536). Their guesses of the share scatter widely: collect a few
+# aloud before anybody commits, the scatter is the point.
 #
 # </details>
 
@@ -157,7 +158,7 @@ print("image", image.shape, "-> probabilities", probabilities.shape, "-> mask", 
 figures.show(image, target, mask, ["background", "nucleus"])
 
 # %% [markdown]
-# On this image the rule about green does as well: it was *made* for this image, with the answer in hand. Now give both
+# On this image the rule about green does no worse: it was *made* for this image, with the answer in hand. Now give both
 # three pictures that neither has met: two from paler slides, and one where nuclei *glow* on black (fluorescence).
 
 # %%

@@ -184,10 +184,9 @@ class Lesson:
             self.page.screenshot(path=saved[-1])
         return saved
 
-    def picture_of(self, selector, label):
-        """Save one element, scrolled into view, as a picture of the whole window."""
+    def picture(self, label):
+        """Save what is in view."""
         PICTURES.mkdir(exist_ok=True)
-        self.page.locator(selector).first.scroll_into_view_if_needed()
         self.page.wait_for_timeout(300)
         self.page.screenshot(path=PICTURES / f"{self.name}-{label}.png")
 

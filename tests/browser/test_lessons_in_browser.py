@@ -69,6 +69,8 @@ def test_an_explorer_follows_the_arrow_keys(lesson):
             ".querySelector('.text-twin').innerText !== before",
             arg=[number, before],
         )
+        handle.evaluate("node => node.closest('.ms-panel').scrollIntoView({block: 'center'})")
+        lesson.picture(f"explorer-{number}")
 
 
 def test_panels_are_readable_in_the_dark_theme(lesson):
