@@ -1,6 +1,7 @@
 """fit: it learns, resumes bit for bit, survives kills and Ctrl-C, keeps the best, and says where a NaN began."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -141,6 +142,7 @@ def test_the_loop_is_what_one_would_write_by_hand():
             opt.step()
             losses_by_hand.append(float(loss))
     other, opt = parts()
+    other.eval()  # fit switches to training by itself
     history = training.fit(other, data, loss=losses.CombinedLoss(), optimizer=opt, epochs=2, progress=False)
     assert history.loss == losses_by_hand
     for name, array in model.state_dict().items():
@@ -339,14 +341,24 @@ def test_the_loss_is_best_when_small_and_nan_is_never_best():
 
 
 def test_history_goes_through_a_file(tmp_path):
-    import json
-
     _, history = run(batches(2), 4)
     history.save(tmp_path / "history.json")
     again = training.History.from_dict(json.loads((tmp_path / "history.json").read_text()))
     assert again == history
     with pytest.raises(ValueError, match="no history"):
         training.History.from_dict({"loss": []})
+
+
+def test_a_validation_is_in_the_checkpoint_before_anybody_hears_of_it(tmp_path):
+    path, seen = tmp_path / "run.safetensors", []
+
+    def look(state):
+        if state.event == "validation":
+            history = json.loads(storage.load_safetensors(path)[1]["run"])["history"]
+            seen.append(history["validation"] == state.history.validation)
+
+    run(batches(2), 4, path, callbacks=[look], checkpoint_seconds=1e9)
+    assert seen == [True, True]
 
 
 def test_a_sampler_can_serve_one_training_after_the_other():
@@ -419,6 +431,14 @@ def test_nan_in_a_layer_is_found_and_the_model_stays_as_it_was(tmp_path):
     assert "forward" not in vars(model.first)  # the watch is over
 
 
+def test_nan_before_a_batch_norm_is_found_where_it_began():
+    # The running means are NaN after the failed forward: they must not be mistaken for the cause.
+    random.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), Broken(0.0), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1))
+    assert "It began in 1 (Broken): the result of Divide" in fit_until_nan(model, batches(4))
+    np.testing.assert_array_equal(model[2].running_mean.data, 0)
+
+
 def test_nan_in_the_loss_and_on_the_way_back_is_found():
     message = fit_until_nan(Net(), batches(4), loss=lambda x, y: (x.mean() - 1e9).log())
     assert "It began in the loss: the result of Log is not finite" in message
@@ -484,12 +504,13 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path):
         opt = getattr(optim, optimizer)(model.parameters(), lr=0.1)
         scheduler = {"OneCycleLR": lambda: optim.OneCycleLR(opt, 0.1, 12, cycle_momentum=False), "no": lambda: None,
                      "StepLR": lambda: optim.StepLR(opt, 2)}[schedule]()  # fmt: skip
-        before = model.state_dict()
+        before, settings = model.state_dict(), opt.state_dict()
         with pytest.raises(ValueError, match=match):
             training.fit(model, batches(2), loss=losses.CombinedLoss(), optimizer=opt, scheduler=scheduler, steps=4,
                          checkpoint=path, resume=True, progress=False)  # fmt: skip
         for name, array in before.items():
             np.testing.assert_array_equal(array, model.state_dict()[name])
+        assert opt.state_dict() == settings
 
     refused("another kind of optimizer", optimizer="SGD")
     refused("no state of StepLR", schedule="StepLR")

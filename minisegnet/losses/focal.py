@@ -25,7 +25,7 @@ class Focal(Function):
         shifted = x - x.max(axis=1, keepdims=True)
         log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))  # (N, K, H, W)
         z = xp.where(t, log_p, 0).sum(1)  # (N, H, W); where, not a product: a class ruled out by -inf must not give NaN
-        rest = -xp.expm1(z)  # 1 - p without cancellation
+        rest = -xp.expm1(z)  # 1 - p, never negative
         focus = rest**gamma
         ctx.gamma = gamma
         ctx.save_for_backward(log_p, t, z, rest, focus)
