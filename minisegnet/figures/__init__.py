@@ -9,7 +9,8 @@ from typing import Any
 
 from .colors import ERROR_STYLES, OKABE_ITO, class_colors
 from .curves import curves
-from .overlay import error_map, gallery, label_legend, overlay, show
+from .overlay import error_map, gallery, overlay, show
+from .panels import label_legend
 from .raster import as_image, as_labels, error_counts, error_image, overlay_image
 
 __all__ = [

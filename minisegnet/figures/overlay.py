@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .colors import ERROR_STYLES, UNLABELLED, class_colors, rgb, text_color
-from .raster import as_image, as_labels, boundary, enlarge, error_counts, error_image, overlay_image, unlabelled
+from .colors import ERROR_STYLES
+from .panels import (
+    MOST_CLASSES_NAMED,
+    class_name,
+    draw_panel,
+    fine_scale,
+    label_legend,
+    legend_below,
+    make_panels,
+    map_image,
+    name_regions,
+)
+from .raster import as_image, as_labels, enlarge, error_counts, error_image, overlay_image, unlabelled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +27,6 @@ if TYPE_CHECKING:
     from .picture import Picture
 
 _HATCHES = {"solid": "", "diagonal": "///", "dots": "..", "bars": "---"}
-_MOST_CLASSES_NAMED = 12  # a map with more labels is one of instances: no legend
 
 
 def gallery(
@@ -46,9 +56,9 @@ def gallery(
     for name, texts in (("titles", titles), ("captions", captions)):
         if texts and len(texts) != len(pictures):
             raise ValueError(f"{name} must hold one text for each of {len(pictures)} images, got {len(texts)}")
-    figure, axes = _panels([p.shape[:2] for p in pictures], columns, width, bool(titles), 1 if captions else 0)
+    figure, axes = make_panels([p.shape[:2] for p in pictures], columns, width, bool(titles), 1 if captions else 0)
     for i, (ax, picture) in enumerate(zip(axes, pictures, strict=True)):
-        _draw(ax, enlarge(picture, _scale(picture, len(pictures))), titles[i] if titles else "")
+        draw_panel(ax, enlarge(picture, fine_scale(picture, len(pictures))), titles[i] if titles else "")
         if captions:
             ax.set_xlabel(captions[i], fontsize=13)
     names = ", ".join(f"“{title}”" for title in titles) if titles else _size(pictures[0])
@@ -89,13 +99,13 @@ def overlay(
     """
     picture = as_image(image)
     truth = as_labels(labels, like=picture)
-    figure, (ax,) = _panels([picture.shape[:2]], 1, width, bool(title), 2)
-    scale = _scale(picture, 2)
+    figure, (ax,) = make_panels([picture.shape[:2]], 1, width, bool(title), 2)
+    scale = fine_scale(picture, 2)
     pixels = overlay_image(
         picture, truth, alpha=alpha, outline=outline, colors=colors, ignore_index=ignore_index, scale=scale
     )
-    _draw(ax, pixels, title)
-    _legend(ax, label_legend(truth, classes, colors, ignore_index))
+    draw_panel(ax, pixels, title)
+    legend_below(ax, label_legend(truth, classes, colors, ignore_index))
     figure.twin = f"Overlay of {_size(picture)}: {_shares(truth, classes, ignore_index)}."
     return figure
 
@@ -105,7 +115,7 @@ def error_map(
 ) -> Picture:
     """Show where a prediction is right and wrong, by colour and by pattern, with the counts and the Dice score."""
     picture = as_image(image)
-    figure, (ax,) = _panels([picture.shape[:2]], 1, width, bool(title), 3)
+    figure, (ax,) = make_panels([picture.shape[:2]], 1, width, bool(title), 3)
     counts = _error_panel(ax, picture, target, prediction, ignore_index, title, 2)
     figure.twin = f"Errors on {_size(picture)}: {_count_text(counts, picture.shape[0] * picture.shape[1])}."
     return figure
@@ -142,16 +152,16 @@ def show(
     names = titles or (("input", "map", "overlay") if guess is None else ("input", "target", "prediction", "errors"))
     if len(names) != count:
         raise ValueError(f"titles must hold {count} texts, got {len(names)}")
-    figure, axes = _panels([picture.shape[:2]] * count, columns, width, True, 3)
-    scale = _scale(picture, count)
-    _draw(axes[0], enlarge(picture, scale), names[0])
+    figure, axes = make_panels([picture.shape[:2]] * count, columns, width, True, 3)
+    scale = fine_scale(picture, count)
+    draw_panel(axes[0], enlarge(picture, scale), names[0])
     axes[0].set_xlabel(f"{picture.shape[0]} × {picture.shape[1]} pixels", fontsize=13)
-    _draw(axes[1], map_image(truth, colors, ignore_index, scale), names[1])
-    _name_regions(axes[1], truth, classes, colors, ignore_index, scale)
+    draw_panel(axes[1], map_image(truth, colors, ignore_index, scale), names[1])
+    name_regions(axes[1], truth, classes, colors, ignore_index, scale)
     shown = truth if guess is None else guess
     pixels = overlay_image(picture, shown, alpha=alpha, colors=colors, ignore_index=ignore_index, scale=scale)
-    _draw(axes[2], pixels, names[2])
-    _legend(axes[2], label_legend(shown, classes, colors, ignore_index))
+    draw_panel(axes[2], pixels, names[2])
+    legend_below(axes[2], label_legend(shown, classes, colors, ignore_index))
     if guess is None:
         figure.twin = f"{_size(picture).capitalize()}: {_shares(truth, classes, ignore_index)}."
     else:
@@ -161,58 +171,16 @@ def show(
     return figure
 
 
-def map_image(labels: Any, colors: Sequence[str] | None = None, ignore_index: int = 255, scale: int = 1) -> np.ndarray:
-    """Return a label map as flat colours, uint8 (H * scale, W * scale, 3), regions outlined in a darker tone."""
-    truth = enlarge(as_labels(labels), scale)
-    missing = unlabelled(truth, ignore_index)
-    inside = np.where(missing, 0, truth)
-    palette = np.array([rgb(c) for c in class_colors(int(inside.max()) + 1, colors)], dtype=np.uint8)
-    canvas = palette[inside]
-    canvas[missing] = rgb(UNLABELLED)
-    edge = boundary(truth, max(1, scale // 3)) & (truth != 0)
-    canvas[edge] = (canvas[edge] * 0.55).astype(np.uint8)
-    return canvas
-
-
-def label_legend(
-    labels: np.ndarray,
-    classes: Sequence[str] | None = None,
-    colors: Sequence[str] | None = None,
-    ignore_index: int = 255,
-) -> dict[str, str]:
-    """Return name -> colour for the classes present, in their order; empty for a map of many instances.
-
-    Background is left out: the overlay does not paint it.
-    """
-    missing = unlabelled(labels, ignore_index)
-    present = [int(k) for k in np.unique(labels[~missing]) if k != 0]
-    if classes is None and len(present) > _MOST_CLASSES_NAMED:
-        return {}
-    palette = class_colors(max(present, default=0) + 1, colors)
-    legend = {_class_name(k, classes): palette[k] for k in present}
-    if missing.any():
-        legend["unlabelled"] = UNLABELLED
-    return legend
-
-
-def _class_name(label: int, classes: Sequence[str] | None) -> str:
-    if classes is None:
-        return f"class {label}"
-    if label >= len(classes):
-        raise ValueError(f"labels hold class {label}, classes names only {len(classes)}: {list(classes)}")
-    return classes[label]
-
-
 def _error_panel(
     ax: Axes, picture: np.ndarray, target: Any, prediction: Any, ignore_index: int, title: str, count: int
 ) -> dict[str, float]:
     """Draw an error map into one panel, its legend carrying the counts; return the counts."""
     counts = error_counts(target, prediction, ignore_index)
-    pixels = error_image(picture, target, prediction, ignore_index=ignore_index, scale=_scale(picture, count))
-    _draw(ax, pixels, f"{title}: Dice {counts['Dice']:.3f}")
+    pixels = error_image(picture, target, prediction, ignore_index=ignore_index, scale=fine_scale(picture, count))
+    draw_panel(ax, pixels, f"{title}: Dice {counts['Dice']:.3f}")
     present = [s for s in ERROR_STYLES if counts[s.short] or s.short != "wrong class"]
     entries = {f"{s.name} {int(counts[s.short]):,}": (s.color, _HATCHES[s.pattern]) for s in present}
-    _legend(ax, entries)
+    legend_below(ax, entries)
     return counts
 
 
@@ -226,9 +194,9 @@ def _count_text(counts: Mapping[str, float], pixels: int) -> str:
 def _shares(labels: np.ndarray, classes: Sequence[str] | None, ignore_index: int) -> str:
     missing = unlabelled(labels, ignore_index)
     present = [int(k) for k in np.unique(labels[~missing]) if k != 0]
-    if classes is None and len(present) > _MOST_CLASSES_NAMED:
+    if classes is None and len(present) > MOST_CLASSES_NAMED:
         return f"{len(present)} instances on {100 * float((labels != 0).mean()):.1f}% of the pixels"
-    parts = [f"{_class_name(k, classes)} {100 * float((labels == k).mean()):.1f}%" for k in present]
+    parts = [f"{class_name(k, classes)} {100 * float((labels == k).mean()):.1f}%" for k in present]
     if missing.any():
         parts.append(f"unlabelled {100 * float(missing.mean()):.1f}%")
     return ", ".join(parts) or "background only"
@@ -236,85 +204,3 @@ def _shares(labels: np.ndarray, classes: Sequence[str] | None, ignore_index: int
 
 def _size(picture: np.ndarray) -> str:
     return f"an image of {picture.shape[0]} × {picture.shape[1]} pixels"
-
-
-def _scale(picture: np.ndarray, panels: int) -> int:
-    """Return how often to repeat each pixel, so that patterns and outlines are drawn finer than the pixels."""
-    return max(1, min(40, round((1200 / max(2, min(panels, 4)) + 100) / max(picture.shape[:2]))))
-
-
-def _panels(
-    shapes: Sequence[tuple[int, int]], columns: int | None, width: float, title: bool, lines_below: int
-) -> tuple[Any, list[Axes]]:
-    """Make a figure with one axes per picture, its height such that pictures touch neither texts nor each other."""
-    from .picture import new_picture
-
-    columns = min(columns or 4, len(shapes))
-    rows = -(-len(shapes) // columns)
-    side = width / columns
-    height = max(h / w for h, w in shapes) * (side - 0.15) + 0.42 * title + 0.34 * lines_below + 0.1
-    figure = new_picture(width, rows * height)
-    grid = np.atleast_1d(figure.subplots(rows, columns)).ravel()
-    for ax in grid[len(shapes) :]:
-        ax.set_visible(False)
-    return figure, list(grid[: len(shapes)])
-
-
-def _draw(ax: Axes, pixels: np.ndarray, title: str) -> None:
-    ax.imshow(pixels)
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.set_anchor("N")
-    for spine in ax.spines.values():
-        spine.set_edgecolor("#BBBBBB")
-    if title:
-        ax.set_title(title, fontsize=16)
-
-
-def _legend(ax: Axes, entries: Mapping[str, Any]) -> None:
-    """Put coloured boxes with names under a panel; a value is a colour, or a colour and a hatch."""
-    from matplotlib.patches import Patch
-
-    if not entries:
-        return
-    boxes = []
-    for name, style in entries.items():
-        color, hatch = (style, "") if isinstance(style, str) else style
-        boxes.append(Patch(facecolor=color, edgecolor="#333333", hatch=hatch, label=name, linewidth=0.8))
-    ax.legend(
-        handles=boxes,
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.01),
-        ncols=1 if len(boxes) <= 4 else 2,
-        frameon=False,
-        fontsize=13,
-        handlelength=1.6,
-        handleheight=1.1,
-        borderaxespad=0.2,
-        labelspacing=0.3,
-        columnspacing=1.0,
-    )
-
-
-def _name_regions(
-    ax: Axes,
-    labels: np.ndarray,
-    classes: Sequence[str] | None,
-    colors: Sequence[str] | None,
-    ignore_index: int,
-    scale: int,
-) -> None:
-    """Write each class's name onto the map, in the middle of its pixels, so that colour is not alone."""
-    present = [int(k) for k in np.unique(labels) if k != ignore_index]
-    if classes is None or len(present) < 3:
-        return
-    palette = class_colors(max(present) + 1, colors)
-    for k in present:
-        rows, cols = np.nonzero(labels == k)
-        if k == 0 or len(rows) < 0.004 * labels.size:
-            continue
-        middle = np.array([np.median(rows), np.median(cols)])
-        nearest = int(((np.stack([rows, cols], axis=1) - middle) ** 2).sum(axis=1).argmin())
-        place = (cols[nearest] + 0.5) * scale, (rows[nearest] + 0.5) * scale
-        name = _class_name(k, classes).replace(" ", "\n")
-        ax.text(*place, name, ha="center", va="center", fontsize=12, color=text_color(palette[k]), weight="bold")

@@ -12,7 +12,7 @@ from PIL import Image
 import minisegnet as ms
 from minisegnet import figures
 from minisegnet.figures.colors import BACKGROUND, rgb, text_color
-from minisegnet.figures.overlay import map_image
+from minisegnet.figures.panels import map_image
 from minisegnet.figures.raster import boundary, enlarge, error_codes, pattern
 
 

@@ -73,7 +73,8 @@ def test_drift_is_seen_in_either_direction(lesson, tmp_path):
         assert build.drift(source) != []
 
 
-def test_an_output_that_depends_on_the_number_of_threads_is_refused(lesson, tmp_path):
+def test_an_output_that_depends_on_the_number_of_threads_is_refused(lesson, tmp_path, monkeypatch):
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)  # under xdist every worker has one thread
     shutil.copytree(lesson.parent.parent, tmp_path / "copy")
     source = tmp_path / "copy" / "sources" / lesson.name
     text = '# %%\nimport os\n\nprint(os.environ.get("NUMBA_NUM_THREADS"))\n'
