@@ -431,6 +431,14 @@ def test_nan_in_a_layer_is_found_and_the_model_stays_as_it_was(tmp_path):
     assert "forward" not in vars(model.first)  # the watch is over
 
 
+def test_nan_between_the_layers_is_the_models_own():
+    class Own(Net):
+        def forward(self, x):
+            return super().forward(x) / 0.0
+
+    assert "It began in the model (Own): the result of Divide" in fit_until_nan(Own(), batches(4))
+
+
 def test_nan_before_a_batch_norm_is_found_where_it_began():
     # The running means are NaN after the failed forward: they must not be mistaken for the cause.
     random.manual_seed(0)
