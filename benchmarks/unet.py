@@ -21,7 +21,12 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-CASES = {"8x3x128x128 base 8": (8, 128, 8), "8x3x128x128 base 16": (8, 128, 16), "4x3x128x128 base 32": (4, 128, 32), "1x3x256x256 base 64": (1, 256, 64)}
+CASES = {
+    "8x3x128x128 base 8": (8, 128, 8),
+    "8x3x128x128 base 16": (8, 128, 16),
+    "4x3x128x128 base 32": (4, 128, 32),
+    "1x3x256x256 base 64": (1, 256, 64),
+}
 ENGINES = ("minisegnet", "torch contiguous", "torch channels_last")
 
 

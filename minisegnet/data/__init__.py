@@ -5,7 +5,7 @@ Arrays in, arrays out: nothing here knows what a Tensor is. Pillow and pooch are
 
 from __future__ import annotations
 
-from .augmentation import adjust_light, augment, dihedral, elastic, jitter_stain, random_crop
+from .augmentation import add_eosin, adjust_light, augment, dihedral, elastic, jitter_stain, random_crop
 from .borders import border_weights, squared_distance
 from .download import download_nuclei
 from .drawing import IGNORE_INDEX
@@ -25,6 +25,7 @@ __all__ = [
     "CropSampler",
     "Nuclei",
     "Scene",
+    "add_eosin",
     "adjust_light",
     "augment",
     "border_weights",

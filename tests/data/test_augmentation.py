@@ -145,6 +145,19 @@ def test_stain_jitter_acts_in_optical_density():
     assert white.min() > 190
 
 
+def test_eosin_takes_green_light_most_and_red_light_least():
+    image = np.full((24, 30, 3), (200, 180, 210), np.uint8)
+    rng = np.random.default_rng(0)
+    stained = [data.add_eosin(image, rng) for _ in range(40)]
+    for out in stained:
+        assert out.shape == image.shape
+        assert np.all(out <= image)  # a stain lets no more light through
+    left = np.mean([out / image for out in stained], axis=(0, 1, 2))
+    assert left[0] > left[2] > left[1]
+    assert left[1] < 0.9
+    np.testing.assert_array_equal(data.add_eosin(image, rng, strength=0.0), image)
+
+
 def test_light_keeps_order_and_grey():
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     rng = np.random.default_rng(0)
