@@ -35,6 +35,10 @@ SINGLE_THREAD = {"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM
 def sources(folder: Path = NOTEBOOKS, names: Iterable[str] = ()) -> list[Path]:
     """Return the sources of the lessons, in order; ``names`` (beginnings such as "00") choose some."""
     found = sorted((folder / "sources").glob("[0-9][0-9]_*.py"))
+    if not found:
+        raise FileNotFoundError(
+            f"no lessons in {folder / 'sources'}: they are built in a checkout, not where pip put them"
+        )
     wanted = [Path(name).stem for name in names]
     for name in wanted:
         if not any(path.stem.startswith(name) for path in found):

@@ -40,6 +40,7 @@ def fine_scale(picture: np.ndarray, panels: int) -> int:
 
 
 def draw_panel(ax: Axes, pixels: np.ndarray, title: str) -> None:
+    """Put a picture (H, W, 3) into an axes, without ticks, with a title above."""
     ax.imshow(pixels)
     ax.set_xticks([])
     ax.set_yticks([])
@@ -134,6 +135,7 @@ def name_regions(
 
 
 def class_name(label: int, classes: Sequence[str] | None) -> str:
+    """Return what a class is called; ``ValueError`` where the names given do not reach that far."""
     if classes is None:
         return f"class {label}"
     if label >= len(classes):

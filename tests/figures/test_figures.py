@@ -2,8 +2,10 @@
 
 import base64
 import io
+import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from minisegnet import figures
 from minisegnet.figures.colors import BACKGROUND, rgb, text_color
 from minisegnet.figures.panels import map_image
 from minisegnet.figures.raster import boundary, enlarge, error_codes, pattern
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -312,3 +316,12 @@ def test_text_on_a_colour_can_be_read():
         figures.class_colors(3, ["#000000"])
     with pytest.raises(ValueError, match="#RRGGBB"):
         rgb("red")
+
+
+def test_what_draws_is_loaded_when_something_is_drawn():
+    code = (
+        "import sys; from minisegnet import course, explorers, figures; "
+        "heavy = {'matplotlib', 'PIL', 'IPython', 'ipywidgets', 'numba'} & set(sys.modules); assert not heavy, heavy; "
+        "figures.overlay([[[0.0, 1.0]]], [[0, 1]]); assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
