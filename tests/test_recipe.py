@@ -112,7 +112,15 @@ def test_pytorch_takes_the_same_steps(nuclei, monkeypatch):
     steps, seed = 5, 3
     square = dataclasses.replace(nuclei, images=nuclei.images[:, :, :48], labels=nuclei.labels[:, :, :48])
     ours = recipe.train_nuclei(
-        square.images, square.labels, [0, 1, 2, 3], [4, 5], steps=steps, base_channels=4, seed=seed, curve=0, progress=False
+        square.images,
+        square.labels,
+        [0, 1, 2, 3],
+        [4, 5],
+        steps=steps,
+        base_channels=4,
+        seed=seed,
+        curve=0,
+        progress=False,
     )
     args = folds.argparse.Namespace(threads=None, width=4, steps=steps, seed=seed)
     theirs = []
