@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import array_module
+from ..arrays import array_module, is_channels_last
 from ..autograd import Context, Function, Tensor, unwrap
 from ..functional.checks import float_tensor
-from .targets import target_and_weight, without_nan
+from .targets import laid_out, target_and_weight, without_nan
 
 
 class Focal(Function):
@@ -22,6 +22,8 @@ class Focal(Function):
     def forward(ctx: Context, x: Any, t: Any, gamma: float) -> Any:
         """Return the loss of each pixel (N, H, W) for one-hot targets (N, K, H, W)."""
         xp = array_module(x)
+        ctx.last = is_channels_last(x)
+        x = xp.ascontiguousarray(x)  # one plane a class, as in OverlapIndex
         shifted = x - x.max(axis=1, keepdims=True)
         log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))  # (N, K, H, W)
         z = xp.where(t, log_p, 0).sum(1)  # (N, H, W); where, not a product: a class ruled out by -inf must not give NaN
@@ -39,7 +41,7 @@ class Focal(Function):
         # z / (1 - p) goes to -1 as p goes to 1
         quotient = xp.where(rest > 0, z / xp.where(rest > 0, rest, 1), -1)
         slope = -focus * (1 - ctx.gamma * (1 - rest) * quotient) * grad_output  # dL/dz, (N, H, W)
-        return slope[:, None] * (t - xp.exp(log_p)), None, None
+        return laid_out(slope[:, None] * (t - xp.exp(log_p)), ctx.last), None, None
 
 
 def focal_loss(

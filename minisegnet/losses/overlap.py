@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import array_module
+from ..arrays import array_module, is_channels_last
 from ..autograd import Context, Function, Tensor
 from ..functional.checks import float_tensor
-from .targets import target_and_weight, without_nan
+from .targets import laid_out, target_and_weight, without_nan
 
 ACTIVATIONS = ("softmax", "sigmoid", None)
 
@@ -40,6 +40,8 @@ class OverlapIndex(Function):
     ) -> Any:
         """Return T for each class, or for each image and class: whatever ``axes`` leaves."""
         xp = array_module(x)
+        ctx.last = is_channels_last(x)
+        x = xp.ascontiguousarray(x)  # one plane a class: sums over pixels then run ten times as fast
         p = _probabilities(xp, x, activation)
         weighted = p if w is None else p * w
         inside = (weighted * t).sum(axes, dtype=np.float64, keepdims=True)
@@ -74,7 +76,7 @@ class OverlapIndex(Function):
             g = p * (g - (g * p).sum(1, keepdims=True))
         elif ctx.activation == "sigmoid":
             g = g * p * (1 - p)
-        return g, *(None,) * 8
+        return laid_out(g, ctx.last), *(None,) * 8
 
 
 def _probabilities(xp: Any, x: Any, activation: str | None) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..arrays import array_module
+from ..arrays import array_module, channels_first, channels_last
 from ..autograd import Tensor, unwrap
 from ..functional.loss import class_labels
 
@@ -20,7 +20,8 @@ def target_and_weight(x: Tensor, target: Any, ignore_index: int, pixel_weight: A
     else:
         y = class_labels(y, x.shape, ignore_index, "target")
         counts = y != ignore_index
-        t = xp.moveaxis(y[..., None] == xp.arange(x.shape[1]), -1, 1)  # (N, H, W, K) -> (N, K, H, W)
+        classes = xp.arange(x.shape[1]).reshape(-1, *(1,) * (x.ndim - 2))
+        t = y[:, None] == classes  # (N, 1, H, W) == (K, 1, 1) -> (N, K, H, W)
         counts = None if counts.all() else counts
     if pixel_weight is None:
         return t, None if counts is None else counts[:, None].astype(x.dtype)
@@ -29,6 +30,11 @@ def target_and_weight(x: Tensor, target: Any, ignore_index: int, pixel_weight: A
     if w.shape != expected:
         raise ValueError(f"pixel_weight must have one number for each pixel, shape {expected}, got {w.shape}")
     return t, (w if counts is None else w * counts)[:, None]
+
+
+def laid_out(gradient: Any, last: bool) -> Any:
+    """Return the gradient with channels last in memory, if the scores lay so: the layer that gets it works like that."""
+    return channels_first(channels_last(gradient)) if last else gradient
 
 
 def without_nan(loss: Tensor, x: Tensor, name: str) -> Tensor:
