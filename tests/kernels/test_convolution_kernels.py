@@ -74,6 +74,17 @@ class Case:
         return result
 
 
+@pytest.fixture
+def one_thread():
+    """Spare tiny arrays the waiting for other threads; the other tests use them all."""
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    yield
+    numba.set_num_threads(before)
+
+
 def algorithms(case):
     """Return the names of the algorithms that can serve a case."""
     depthwise = case.weight.shape[1] == 1 and case.options["groups"] > 1
@@ -128,6 +139,7 @@ def cases(draw):
     return Case(*shapes, stride, padding, dilation, groups, draw(st.sampled_from(DTYPES)))
 
 
+@pytest.mark.usefixtures("one_thread")
 @given(cases())
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_any_geometry(case):
@@ -136,6 +148,7 @@ def test_any_geometry(case):
             case.check(forced(algorithm), direction)
 
 
+@pytest.mark.usefixtures("one_thread")
 @given(cases(), st.integers(0, 3), st.integers(0, 3))
 @settings(max_examples=25, deadline=None, derandomize=True)
 def test_gradients_of_an_input_larger_than_what_was_read(case, more_rows, more_columns):
@@ -150,6 +163,7 @@ def test_gradients_of_an_input_larger_than_what_was_read(case, more_rows, more_c
             case.check(functions, direction, expected, terms=2 * case.terms(direction))
 
 
+@pytest.mark.usefixtures("one_thread")
 @given(cases())
 @settings(max_examples=25, deadline=None, derandomize=True)
 def test_the_three_directions_are_one_trilinear_form(case):
@@ -267,12 +281,18 @@ def test_what_is_not_finite_shows_where_it_was_read_and_nowhere_else(value):
     assert (np.isfinite(output) == ~touched).all()
 
 
+def same_bits_with_any_number_of_threads():
+    shifts = Case((2, 9, 40, 37), (10, 9, 3, 3), padding=(1, 1), dtype=np.float32)
+    depthwise = Case((2, 6, 40, 37), (6, 1, 3, 3), padding=(1, 1), groups=6, dtype=np.float32)
+    assert_same_with_any_threads(lambda: [c.call(numba_cpu, d) for c in (shifts, depthwise) for d in DIRECTIONS])
+
+
 def test_the_same_bits_with_any_number_of_threads():
-    case = Case((2, 9, 40, 37), (10, 9, 3, 3), padding=(1, 1), dtype=np.float32)
-    deep = Case((2, 6, 40, 37), (6, 1, 3, 3), padding=(1, 1), groups=6, dtype=np.float32)
-    assert_same_with_any_threads(lambda: [c.call(numba_cpu, d) for c in (case, deep) for d in DIRECTIONS])
+    code = "import test_convolution_kernels as t; t.same_bits_with_any_number_of_threads()"
+    run_python(code, NUMBA_NUM_THREADS="3")
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(data=st.data())
 @settings(max_examples=20, deadline=None, derandomize=True)

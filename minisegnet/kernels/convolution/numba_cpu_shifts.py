@@ -289,13 +289,16 @@ def _pack_loops_py(image, first_rows, first_columns, row_step, column_step, plan
                 left = min(max(0, -(x // column_step)), pitch)  # columns of the plane before the image,
                 right = max(min(pitch, (width - 1 - x) // column_step + 1), left)  # and where the image ends
                 if y < 0 or y >= height:
-                    left = right = pitch
-                for c in range(channels):
-                    plane = planes[c, a, b, n, row]
-                    plane[:left] = 0
-                    plane[right:] = 0
-                    for column in range(left, right):
-                        plane[column] = image[n, y, x + column * column_step, c]
+                    planes[:, a, b, n, row] = 0
+                else:
+                    pixels = image[n, y, x + left * column_step :: column_step]
+                    for c in range(channels):
+                        plane = planes[c, a, b, n, row]
+                        plane[:left] = 0
+                        plane[right:] = 0
+                        inside = plane[left:right]
+                        for column in range(right - left):
+                            inside[column] = pixels[column, c]
 
 
 def _sum_loops_py(planes, parts, reads, weight, filter_step, start, outputs, lengths, steps, output):
@@ -317,7 +320,7 @@ def _sum_loops_py(planes, parts, reads, weight, filter_step, start, outputs, len
         tall = min(band, (len(output) - 1) * length + rows - top)
         if tall > 0:
             count = ((tall - 1) * pitch + columns + 7) // 8 * 8  # whole vectors; the surplus is dropped
-            sums = np.empty((4, count + VECTOR), planes.dtype)
+            sums = np.empty((4, (count + 63) // 64 * 64 + 16), planes.dtype)
             s0, s1, s2, s3 = sums[0], sums[1], sums[2], sums[3]
             for block in range(chunk * blocks // chunks, (chunk + 1) * blocks // chunks):
                 for j in range(4):
@@ -340,19 +343,21 @@ def _sum_loops_py(planes, parts, reads, weight, filter_step, start, outputs, len
                     x1 = planes[reads[0, part, k1] + top * pitch :]
                     x2 = planes[reads[0, part, k2] + top * pitch :]
                     for p in range(count):
-                        s0[p] += w00 * x0[p] + w01 * x1[p] + w02 * x2[p]
-                        s1[p] += w10 * x0[p] + w11 * x1[p] + w12 * x2[p]
-                        s2[p] += w20 * x0[p] + w21 * x1[p] + w22 * x2[p]
-                        s3[p] += w30 * x0[p] + w31 * x1[p] + w32 * x2[p]
+                        v0, v1, v2 = x0[p], x1[p], x2[p]
+                        s0[p] += w00 * v0 + w01 * v1 + w02 * v2
+                        s1[p] += w10 * v0 + w11 * v1 + w12 * v2
+                        s2[p] += w20 * v0 + w21 * v1 + w22 * v2
+                        s3[p] += w30 * v0 + w31 * v1 + w32 * v2
                 for row in range(tall):
                     n = (top + row) // length
                     y = (top + row) - n * length
                     if y < rows:
-                        line = output[n, first_row + y * steps[0]]
-                        for column in range(columns):
-                            for j in range(min(4, outputs - 4 * block)):
-                                channel = first_channel + 4 * block + j
-                                line[first_column + column * steps[1], channel] = sums[j, row * pitch + column]
+                        pixels = output[n, first_row + y * steps[0], first_column :: steps[1]]
+                        for j in range(min(4, outputs - 4 * block)):
+                            values = sums[j, row * pitch :]
+                            channel = first_channel + 4 * block + j
+                            for column in range(columns):
+                                pixels[column, channel] = values[column]
 
 
 def _grad_weight_loops_py(planes, grads, reads, outputs, plane, total):
