@@ -104,7 +104,7 @@ def _functions(value: Any, name: str) -> list[Any]:
     """Return the functions in a global value: one, or a table of algorithms by kernel and name."""
     if isinstance(value, dict):
         return [function for inner in value.get(name, {}).values() for function in _functions(inner, name)]
-    plain = getattr(value, "py_func", value)
+    plain = inspect.unwrap(getattr(value, "py_func", value))
     return [plain] if isinstance(plain, types.FunctionType) else []
 
 
