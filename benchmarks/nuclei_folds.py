@@ -71,8 +71,8 @@ def our_fold(nuclei, train, test, args) -> tuple[list[float], float]:
     return list(result.dice), result.seconds
 
 
-def torch_fold(nuclei, train, test, args) -> tuple[list[float], float]:
-    """The recipe of ``minisegnet/recipes/nuclei.py``, line by line in PyTorch."""
+def torch_fold(nuclei, train, test, args, losses: list[float] | None = None) -> tuple[list[float], float]:
+    """The recipe of ``minisegnet/recipes/nuclei.py``, line by line in PyTorch; adds each step's loss to ``losses``."""
     import torch
     from torch.nn import functional as F
     from torch_unet import twin_of
@@ -96,6 +96,8 @@ def torch_fold(nuclei, train, test, args) -> tuple[list[float], float]:
         overlap = (chance * nucleus).sum()
         soft_dice = (2 * overlap + recipe.SMOOTH) / (chance.sum() + nucleus.sum() + recipe.SMOOTH)
         loss = F.cross_entropy(scores, target) + 1 - soft_dice
+        if losses is not None:
+            losses.append(float(loss.detach()))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

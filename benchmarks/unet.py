@@ -118,7 +118,8 @@ def main() -> None:
     lines = [
         f"# U-Net beside PyTorch, {date}",
         "",
-        f"{platform.machine()}, {arguments.threads} threads, best of {arguments.rounds} rounds in turn; depth 4, batch norm, Adam, cross-entropy.",
+        f"{platform.machine()}, {arguments.threads} threads, best of {arguments.rounds} rounds in turn;",
+        "depth 4, batch norm, Adam, cross-entropy.",
         "Ratio = PyTorch's better layout / minisegnet; above 1 minisegnet is faster. `python benchmarks/unet.py`",
         "",
         "| case | work | minisegnet | PyTorch | ratio |",

@@ -46,7 +46,9 @@ def _fixed_seed_and_kernels():
 def _real(name):
     path = SHARED / name
     if not path.exists():
-        pytest.skip(f"the real microscopy images are not here: {path.relative_to(ROOT.parent)} is missing beside the project")
+        pytest.skip(
+            f"the real microscopy images are not here: {path.relative_to(ROOT.parent)} is missing beside the project"
+        )
     return path
 
 

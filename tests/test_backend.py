@@ -43,7 +43,7 @@ def test_backends_by_name():
     with ms.use_backend("reference"):
         assert ms.current_backend() == "reference"
     assert ms.current_backend() == "numba"
-    with pytest.raises(ValueError, match="numba, cupy, got 'torch'"):
+    with pytest.raises(ValueError, match=r"numba, cupy, got 'torch'"):
         ms.use_backend("torch")
     with pytest.raises(ValueError, match=r'\.to\("cuda"\)'):
         ms.use_backend("cupy")
@@ -60,7 +60,7 @@ def test_a_missing_backend_names_the_cure(monkeypatch):
 def test_a_missing_gpu_names_the_cure():
     with pytest.raises(RuntimeError, match=r"minisegnet\[gpu12\]"):
         ms.tensor([1.0]).to("cuda")
-    with pytest.raises(ValueError, match="device|dtype"):
+    with pytest.raises(ValueError, match=r"cpu.*cuda.*dtype"):
         ms.tensor([1.0]).to("tpu")
 
 

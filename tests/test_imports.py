@@ -37,7 +37,7 @@ ALLOWED = {
     "kernels": {"arrays", "shapes", "backend"},  # backend: warmup and sources walk over all backends
     "backend": {"arrays", "kernels"},
     "functional": KERNELS,
-    "nn": KERNELS | {"functional"},
+    "nn": KERNELS | {"functional", "losses"},
     "metrics": {"arrays", "autograd", "shapes"},
     "optim": {"arrays", "autograd"},
     "losses": KERNELS | {"functional"},

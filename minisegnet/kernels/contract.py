@@ -22,9 +22,7 @@ def _conv2d_shape(input, weight, bias=None, stride=(1, 1), padding=(0, 0), dilat
     return ((input.shape[0], weight.shape[0], *size),)
 
 
-def _conv2d_grad_input_shape(
-    grad_output, weight, input_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1
-):
+def _conv2d_grad_input_shape(grad_output, weight, input_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
     return ((grad_output.shape[0], weight.shape[1] * groups, *input_size),)
 
 
@@ -148,7 +146,9 @@ def _fit(given: dict[str, Any], accepted: set[str] | None, kernel: Kernel, label
         if default is inspect.Parameter.empty:
             raise TypeError(f"{label} must take a parameter named {name!r}: the contract is {kernel.signature}")
         if given[name] is not default and given[name] != default:
-            raise TypeError(f"{label} has no parameter {name!r}, but a layer of this network uses {name}={given[name]!r}")
+            raise TypeError(
+                f"{label} has no parameter {name!r}, but a layer of this network uses {name}={given[name]!r}"
+            )
         del given[name]
     return given
 

@@ -1,5 +1,6 @@
 """Layers and networks with PyTorch's names: ``from minisegnet import nn``."""
 
+from ..losses import BCEWithLogitsLoss, CrossEntropyLoss
 from . import init
 from .containers import ModuleList, Sequential
 from .layers import (
@@ -31,9 +32,11 @@ from .simple import (
 __all__ = [
     "AdaptiveAvgPool2d",
     "AvgPool2d",
+    "BCEWithLogitsLoss",
     "BatchNorm2d",
     "Conv2d",
     "ConvTranspose2d",
+    "CrossEntropyLoss",
     "Dropout",
     "Dropout2d",
     "Flatten",

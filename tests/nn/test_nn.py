@@ -131,9 +131,9 @@ def test_a_state_dict_is_a_snapshot_and_loads_all_or_nothing():
     for name, value in other.state_dict().items():
         np.testing.assert_array_equal(value, before[name])
     missing = {k: v for k, v in state.items() if k != "scale"}
-    with pytest.raises(KeyError, match="missing.*scale"):
+    with pytest.raises(KeyError, match=r"missing.*scale"):
         other.load_state_dict(missing)
-    with pytest.raises(KeyError, match="unexpected.*more"):
+    with pytest.raises(KeyError, match=r"unexpected.*more"):
         other.load_state_dict({**state, "more": np.zeros(1)})
     other.load_state_dict(missing, strict=False)
     other.load_state_dict(state)
