@@ -89,7 +89,8 @@ def _conv2d_loops_py(image, weight, bias, stride, padding, dilation, output):
         n = task // out_height
         oy = task - n * out_height
         for ox in range(out_width):
-            output[n, oy, ox] = bias
+            for c in range(channels):
+                output[n, oy, ox, c] = bias[c]
         for ky in range(weight.shape[0]):
             y = oy * stride[0] - padding[0] + ky * dilation[0]
             if 0 <= y < height:
@@ -110,7 +111,9 @@ def _grad_input_loops_py(grad_output, weight, stride, padding, dilation, grad_in
     for task in prange(batch * height):
         n = task // height
         y = task - n * height
-        grad_input[n, y] = 0
+        for x in range(width):
+            for c in range(channels):
+                grad_input[n, y, x, c] = 0
         for ky in range(weight.shape[0]):
             below = y + padding[0] - ky * dilation[0]
             oy = below // stride[0]
@@ -144,7 +147,8 @@ def _grad_weight_loops_py(grad_output, image, stride, padding, dilation, per_ima
         for oy in range(out_height):
             y = oy * stride[0] - padding[0] + ky * dilation[0]
             if 0 <= y < height:
-                row_sum[:] = 0
+                for c in range(channels):
+                    row_sum[c] = 0
                 for ox in range(first, last):
                     x, grad = image[n, y, ox * stride[1] + left], grad_output[n, oy, ox]
                     for c in range(channels):

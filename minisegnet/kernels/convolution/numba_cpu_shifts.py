@@ -289,34 +289,34 @@ def _pack_loops_py(image, first_rows, first_columns, row_step, column_step, plan
                 left = min(max(0, -(x // column_step)), pitch)  # columns of the plane before the image,
                 right = max(min(pitch, (width - 1 - x) // column_step + 1), left)  # and where the image ends
                 if y < 0 or y >= height:
-                    planes[:, a, b, n, row] = 0
-                else:
-                    pixels = image[n, y, x + left * column_step :: column_step]
-                    for c in range(channels):
-                        plane = planes[c, a, b, n, row]
-                        plane[:left] = 0
-                        plane[right:] = 0
-                        inside = plane[left:right]
-                        for column in range(right - left):
-                            inside[column] = pixels[column, c]
+                    y, left, right = 0, pitch, pitch  # a row of zeros
+                pixels = image[n, y, min(x + left * column_step, width) :: column_step]
+                for c in range(channels):
+                    plane = planes[c, a, b, n, row]
+                    for column in range(left):
+                        plane[column] = 0
+                    for column in range(right, pitch):
+                        plane[column] = 0
+                    inside = plane[left:]
+                    for column in range(right - left):
+                        inside[column] = pixels[column, c]
 
 
 def _sum_loops_py(planes, parts, reads, weight, filter_step, start, outputs, lengths, steps, output):
     length, pitch = lengths
     blocks = (outputs + 3) // 4
     zero = planes.dtype.type(0)
-    band = max(1, BAND // pitch)  # rows worked on at a time; for planes, the batch is one tall image
-    bands = ((len(output) - 1) * length + parts[:, 2].max() + band - 1) // band if len(output) else 0
+    band = max(1, BAND // pitch)  # rows worked on at a time; seen from the planes, the batch is one tall image
+    bands = (len(output) * length + band - 1) // band
     pieces = len(parts) * bands
-    chunks = min(
-        blocks, (TASKS + pieces - 1) // max(pieces, 1)
-    )  # split the output channels too if the images are small
+    chunks = min(blocks, (TASKS + pieces - 1) // max(pieces, 1))  # split the channels too if the images are small
     for task in prange(pieces * chunks):
         piece = task // chunks
         chunk = task - piece * chunks
         part = piece // bands
         top = (piece - part * bands) * band
-        first_row, first_column, rows, columns, first_channel, depth = parts[part]
+        first_row, first_column, rows = parts[part, 0], parts[part, 1], parts[part, 2]
+        columns, first_channel, depth = parts[part, 3], parts[part, 4], parts[part, 5]
         tall = min(band, (len(output) - 1) * length + rows - top)
         if tall > 0:
             count = ((tall - 1) * pitch + columns + 7) // 8 * 8  # whole vectors; the surplus is dropped
@@ -324,7 +324,9 @@ def _sum_loops_py(planes, parts, reads, weight, filter_step, start, outputs, len
             s0, s1, s2, s3 = sums[0], sums[1], sums[2], sums[3]
             for block in range(chunk * blocks // chunks, (chunk + 1) * blocks // chunks):
                 for j in range(4):
-                    sums[j] = start[first_channel + min(4 * block + j, outputs - 1)]
+                    row_of_sums, first = sums[j], start[first_channel + min(4 * block + j, outputs - 1)]
+                    for p in range(count):
+                        row_of_sums[p] = first
                 f0 = (4 * block) * filter_step
                 f1 = min(4 * block + 1, outputs - 1) * filter_step
                 f2 = min(4 * block + 2, outputs - 1) * filter_step
