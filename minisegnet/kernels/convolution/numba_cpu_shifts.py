@@ -284,22 +284,24 @@ def _pack_loops_py(image, first_rows, first_columns, row_step, column_step, plan
         row = task - n * length
         for a in range(len(first_rows)):
             y = first_rows[a] + row * row_step
+            inside = 0 <= y < height
+            line = image[n, y if inside else 0]
             for b in range(len(first_columns)):
                 x = first_columns[b]
                 left = min(max(0, -(x // column_step)), pitch)  # columns of the plane before the image,
                 right = max(min(pitch, (width - 1 - x) // column_step + 1), left)  # and where the image ends
-                if y < 0 or y >= height:
-                    y, left, right = 0, pitch, pitch  # a row of zeros
-                pixels = image[n, y, min(x + left * column_step, width) :: column_step]
+                if not inside:
+                    left = right = pitch
+                pixels = line[min(x + left * column_step, width) :: column_step]
                 for c in range(channels):
                     plane = planes[c, a, b, n, row]
                     for column in range(left):
                         plane[column] = 0
                     for column in range(right, pitch):
                         plane[column] = 0
-                    inside = plane[left:]
+                    target = plane[left:]
                     for column in range(right - left):
-                        inside[column] = pixels[column, c]
+                        target[column] = pixels[column, c]
 
 
 def _sum_loops_py(planes, parts, reads, weight, filter_step, start, outputs, lengths, steps, output):
