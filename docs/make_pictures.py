@@ -14,7 +14,9 @@ def scene() -> None:
     """The lecture's scene, its map and the overlay."""
     picture = data.scene(256, seed=0)
     classes, colors = list(picture.classes), list(picture.colors)
-    figures.save(figures.overlay(picture.image, picture.labels, classes, colors=colors), HERE / "scene_overlay.png", dpi=110)
+    figures.save(
+        figures.overlay(picture.image, picture.labels, classes, colors=colors), HERE / "scene_overlay.png", dpi=110
+    )
 
 
 def nuclei() -> None:

@@ -1,6 +1,8 @@
 """What all tests share: both backends, a fixed seed, and the real microscopy images where they exist."""
 
 import os
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,10 @@ if os.environ.get("PYTEST_XDIST_WORKER"):
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 os.environ.setdefault("MINISEGNET_QUIET", "1")  # the line that announces a compile; test_threads.py looks at it
+
+# A test run in the background is started with Ctrl-C switched off; the tests of interrupts need it on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
