@@ -109,6 +109,7 @@ SMALL = {
     "depthwise": Case((2, 3, 5, 6), (3, 1, 3, 3), (2, 1), (1, 1), groups=3),
     "depthwise, two filters a channel": Case((1, 3, 5, 4), (6, 1, 2, 3), (1, 2), (1, 2), (2, 1), 3),
     "huge padding": Case((1, 2, 2, 1), (2, 2, 3, 3), (2, 1), (7, 5)),
+    "far taps on a small image": Case((3, 6, 2, 8), (3, 2, 4, 3), (1, 1), (4, 1), (3, 3), 3),
     "one pixel": Case((2, 2, 1, 1), (3, 2, 3, 3), padding=(1, 1)),
     "no images": Case((0, 2, 5, 4), (3, 2, 3, 3), padding=(1, 1)),
     "no images, depthwise": Case((0, 2, 5, 4), (2, 1, 3, 3), groups=2),

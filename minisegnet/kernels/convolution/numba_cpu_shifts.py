@@ -212,7 +212,10 @@ def conv2d_grad_weight(
     dilation: Size = (1, 1),
     groups: int = 1,
 ) -> np.ndarray:
-    """Return the gradient (O, C/groups, KH, KW) of the weight; the sums of bands are added up in float64."""
+    """Return the gradient (O, C/groups, KH, KW) of the weight; the sums of bands are added up in float64.
+
+    Pixels beside the output are multiplied by zero: a NaN or infinity in the image reaches every weight of its channel.
+    """
     outputs, size = grad_output.shape[1], grad_output.shape[2:]
     shape = outputs, input.shape[1] // groups, kernel_size[0], kernel_size[1]
     plan = _plan_forward(input.shape, shape, size, stride, padding, dilation, groups)
@@ -222,8 +225,10 @@ def conv2d_grad_weight(
     outputs //= groups
     depth = math.prod(shape[1:])
     total = np.zeros((groups, -(-outputs // 4) * 4, -(-depth // 3) * 3))  # (groups, O/groups, K), rounded up
-    plane = len(input) * plan.vertical.length * plan.horizontal.length
-    _grad_weight_loops(planes, grads, plan.reads, outputs, plane, total)
+    batch, length, pitch = len(input), plan.vertical.length, plan.horizontal.length
+    last_row = (batch - 1) * length + size[0] - 1
+    stop = last_row * pitch + size[1] if batch else 0  # p of the last output pixel, plus 1
+    _grad_weight_loops(planes, grads, plan.reads, outputs, batch * length * pitch, stop, total)
     return total[:, :outputs, :depth].reshape(shape).astype(grad_output.dtype)
 
 
@@ -364,7 +369,7 @@ def _sum_loops_py(planes, parts, reads, weight, filter_step, start, outputs, len
                                 pixels[column, channel] = values[column]
 
 
-def _grad_weight_loops_py(planes, grads, reads, outputs, plane, total):
+def _grad_weight_loops_py(planes, grads, reads, outputs, plane, stop, total):
     groups, depth = total.shape[0], reads.shape[2]
     blocks, triples = total.shape[1] // 4, total.shape[2] // 3
     pieces = groups * blocks
@@ -376,8 +381,8 @@ def _grad_weight_loops_py(planes, grads, reads, outputs, plane, total):
         group = piece // blocks
         block = piece - group * blocks
         channel = group * outputs
-        for first in range(0, plane, BAND):
-            count = min(BAND, plane - first)
+        for first in range(0, stop, BAND):
+            count = min(BAND, stop - first)
             g0 = grads[(channel + 4 * block) * plane + first :]
             g1 = grads[(channel + min(4 * block + 1, outputs - 1)) * plane + first :]
             g2 = grads[(channel + min(4 * block + 2, outputs - 1)) * plane + first :]
