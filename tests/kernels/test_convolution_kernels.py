@@ -261,15 +261,13 @@ def test_images_leave_in_channels_last_memory(groups):
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_gradient_of_the_weight_over_many_pixels(groups):
-    """A running float32 sum over 300,000 pixels would be off by thousands of eps; sums of rows, added in float64, are not."""
+    """Sums of rows or bands are added up in float64: adding them in float32 would be off by more, a running sum by far."""
     rng = np.random.default_rng(0)
     x, g = (rng.uniform(0.5, 1.5, (3, 2, 320, 320)).astype(np.float32) for _ in range(2))
-    exact = (x.astype(np.float64) * g).sum(axis=(0, 2, 3))
     grad = numba_cpu.conv2d_grad_weight(g, x, (1, 1), groups=groups)[:, 0, 0, 0]
-    np.testing.assert_allclose(grad[0], exact[0], rtol=20 * np.finfo(np.float32).eps)
-    np.testing.assert_allclose(
-        grad[1], exact[1] if groups == 2 else (x[:, 0].astype(np.float64) * g[:, 1]).sum(), rtol=2e-6
-    )
+    read = x[:, :1] if groups == 1 else x
+    exact = (read.astype(np.float64) * g).sum(axis=(0, 2, 3))
+    np.testing.assert_allclose(grad, exact, rtol=2 * np.finfo(np.float32).eps)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
