@@ -15,6 +15,11 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+# Threads that wait for the others shall sleep, not spin: on a machine that does something else besides (a browser, a
+# notebook), spinning takes the core from the very thread that is waited for, and a training step takes ten times as long.
+# OpenMP reads this when its library is loaded, with the first parallel loop.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _lock = threading.RLock()  # reentrant, because one kernel may call another
