@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-_generator = np.random.default_rng()
+_generator: np.random.Generator | None = None  # made on first use: NumPy's random module takes a while to import
 
 
 def manual_seed(seed: int) -> None:
@@ -17,14 +17,17 @@ def manual_seed(seed: int) -> None:
 
 def generator() -> np.random.Generator:
     """Return the package's generator."""
+    global _generator
+    if _generator is None:
+        _generator = np.random.default_rng()
     return _generator
 
 
 def get_state() -> dict[str, Any]:
     """Return the generator's state: a dictionary of numbers and names that JSON can hold."""
-    return dict(_generator.bit_generator.state)
+    return dict(generator().bit_generator.state)
 
 
 def set_state(state: Mapping[str, Any]) -> None:
     """Continue from a state that ``get_state`` returned."""
-    _generator.bit_generator.state = state
+    generator().bit_generator.state = state

@@ -7,14 +7,16 @@ The exact meaning of each kernel (ties, borders, errors, source) is the docstrin
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..arrays import array_module
 from ..shapes import conv_output_size, pool_output_size
+
+if TYPE_CHECKING:
+    import inspect  # imported on use: it costs as much as a tenth of NumPy
 
 
 def _conv2d_shape(input, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
@@ -82,6 +84,8 @@ class Kernel(NamedTuple):
     @property
     def signature(self) -> inspect.Signature:
         """Parameters and defaults, equal in all backends."""
+        import inspect
+
         return inspect.signature(self.shapes)
 
 
@@ -128,6 +132,8 @@ def checked(name: str, function: Callable) -> Callable:
 
 def _accepted(function: Callable) -> set[str] | None:
     """Return the names of the parameters that a function takes; None where it takes any, or does not say."""
+    import inspect
+
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:
@@ -143,7 +149,7 @@ def _fit(given: dict[str, Any], accepted: set[str] | None, kernel: Kernel, label
         return given
     for name in [n for n in given if n not in accepted]:
         default = kernel.signature.parameters[name].default
-        if default is inspect.Parameter.empty:
+        if default is kernel.signature.empty:
             raise TypeError(f"{label} must take a parameter named {name!r}: the contract is {kernel.signature}")
         if given[name] is not default and given[name] != default:
             raise TypeError(

@@ -1,6 +1,7 @@
 """Layers and networks with PyTorch's names: ``from minisegnet import nn``."""
 
-from ..losses import BCEWithLogitsLoss, CrossEntropyLoss
+from typing import Any
+
 from . import init
 from .containers import ModuleList, Sequential
 from .layers import (
@@ -58,3 +59,12 @@ __all__ = [
     "ZeroPad2d",
     "init",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the losses that PyTorch keeps in its ``nn`` when they are first asked for."""
+    if name in ("BCEWithLogitsLoss", "CrossEntropyLoss"):
+        from .. import losses
+
+        return getattr(losses, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
