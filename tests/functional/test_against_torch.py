@@ -181,7 +181,9 @@ def test_arranging(x):
     compare(lambda t: t.mean((2, 3), keepdim=True) * t, lambda t: t.mean((2, 3), keepdim=True) * t, x)
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # PyTorch's: it copies, as we do
+@pytest.mark.filterwarnings(
+    "ignore:Using padding='same' with even kernel:UserWarning"
+)  # PyTorch's: it copies, as we do
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize(("kernel", "dilation"), [((3, 3), 1), ((2, 4), 1), ((4, 3), (2, 3)), ((1, 1), 1)])
 def test_padding_by_name(x, rng, padding, kernel, dilation, backend):
