@@ -199,7 +199,7 @@ def binary_cross_entropy_with_logits(
     losses = BinaryCrossEntropyWithLogits.apply(x, t, positive)
     if weight is not None:
         losses = losses * Tensor(xp.asarray(unwrap(weight), x.dtype))
-    return losses.mean() if reduction == "mean" else losses.sum() if reduction == "sum" else losses
+    return _reduce(losses, reduction)
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -210,6 +210,10 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     if x.shape != y.shape:
         raise ValueError(f"mse_loss: target must have the shape of input {x.shape}, got {y.shape}")
     losses = (x - y) ** 2
+    return _reduce(losses, reduction)
+
+
+def _reduce(losses: Tensor, reduction: str) -> Tensor:
     return losses.mean() if reduction == "mean" else losses.sum() if reduction == "sum" else losses
 
 

@@ -1,7 +1,9 @@
 """U-Net: the paper's sizes and parameters, the twin in PyTorch, prediction of any size, and models on disk."""
 
+import importlib.util
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ import pytest
 import minisegnet as ms
 import minisegnet.functional as F
 from minisegnet import models, nn, storage
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 def parameters(model):
@@ -115,41 +119,12 @@ def test_the_receptive_field_is_what_the_gradient_reaches():
 
 
 def twin(depth, norm, valid, base=4, classes=3):
-    """Write the same U-Net in PyTorch; a network whose parts have the same names."""
+    """Return PyTorch and the same U-Net written in it (benchmarks/torch_unet.py); its parts have the same names."""
     torch = pytest.importorskip("torch")
-    tn = torch.nn
-
-    def double(i, o):
-        parts = []
-        for c in (i, o):
-            parts.append(tn.Conv2d(c, o, 3, padding=0 if valid else 1, bias=norm is None))
-            parts += [tn.BatchNorm2d(o)] if norm else []
-            parts.append(tn.ReLU())
-        return tn.Sequential(*parts)
-
-    class Twin(tn.Module):
-        def __init__(self):
-            super().__init__()
-            widths = [base * 2**i for i in range(depth + 1)]
-            self.encoder = tn.ModuleList([double(i, o) for i, o in zip([3, *widths], widths[:-1], strict=False)])
-            self.bottleneck = double(widths[-2], widths[-1])
-            self.upsample = tn.ModuleList([tn.ConvTranspose2d(2 * w, w, 2, 2) for w in widths[-2::-1]])
-            self.decoder = tn.ModuleList([double(2 * w, w) for w in widths[-2::-1]])
-            self.head = tn.Conv2d(base, classes, 1)
-
-        def forward(self, x):
-            skips = []
-            for block in self.encoder:
-                skips.append(block(x))
-                x = torch.nn.functional.max_pool2d(skips[-1], 2)
-            x = self.bottleneck(x)
-            for up, block in zip(self.upsample, self.decoder, strict=True):
-                x, skip = up(x), skips.pop()
-                d = (skip.shape[2] - x.shape[2]) // 2
-                x = block(torch.cat([skip[:, :, d : d + x.shape[2], d : d + x.shape[3]], x], 1))
-            return self.head(x)
-
-    return torch, Twin()
+    spec = importlib.util.spec_from_file_location("torch_unet", BENCHMARKS / "torch_unet.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return torch, module.UNet(3, classes, base, depth, "valid" if valid else "same", norm)
 
 
 @pytest.mark.parametrize(("norm", "valid", "size"), [("batch", False, 32), (None, True, 44)])
