@@ -1,7 +1,13 @@
-"""Metrics against sums written out by hand, on small maps whose answers are known, and their rules for what is empty."""
+"""Metrics against sums written out by hand, on small maps whose answers are known, and their rules for what is empty.
+
+Against the libraries that others trust: tests/peers/.
+"""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from minisegnet import metrics
 from minisegnet.autograd import Tensor
@@ -23,6 +29,7 @@ def test_known_map():
     np.testing.assert_array_equal(m.matrix, [[2, 1, 0], [0, 2, 1], [1, 0, 1]])
     assert m.pixel_accuracy() == 5 / 8
     np.testing.assert_allclose(m.recall(), [2 / 3, 2 / 3, 1 / 2])
+    np.testing.assert_allclose(m.precision(), [2 / 3, 2 / 3, 1 / 2])
     assert m.mean_accuracy() == pytest.approx((2 / 3 + 2 / 3 + 1 / 2) / 3)
     np.testing.assert_allclose(m.iou(), [2 / 4, 2 / 4, 1 / 3])
     np.testing.assert_allclose(m.dice(), [4 / 6, 4 / 6, 2 / 4])
@@ -76,7 +83,7 @@ def test_two_empty_sets_by_the_rule_that_was_chosen(empty, expected):
     for function in (metrics.dice, metrics.iou):
         np.testing.assert_equal(function(nothing, nothing, empty=empty), expected)
         assert function(nothing, something, empty=empty) == 0.0  # one set is not empty: no rule needed
-    with pytest.raises(ValueError, match="could not convert"):
+    with pytest.raises(ValueError, match="empty must be a number, or \"nan\".*got 'one'"):
         metrics.dice(something, something, empty="one")
 
 
@@ -114,6 +121,7 @@ def test_absent_classes_by_the_rule_that_was_chosen():
     np.testing.assert_array_equal(m.iou(), [2 / 3, 0, np.nan])
     np.testing.assert_array_equal(m.dice(), [4 / 5, 0, np.nan])
     np.testing.assert_array_equal(m.recall(), [2 / 3, np.nan, np.nan])
+    np.testing.assert_array_equal(m.precision(), [1, 0, np.nan])
     assert m.mean_iou() == pytest.approx(1 / 3)
     assert m.mean_iou(absent=1) == pytest.approx((2 / 3 + 0 + 1) / 3)
     assert m.mean_dice(absent=0) == pytest.approx(4 / 15)
@@ -158,3 +166,82 @@ def test_bad_maps_are_named_and_counts_stay():
         metrics.dice(GUESS, TARGET == 1)
     with pytest.raises(ValueError, match="num_classes"):
         metrics.ConfusionMatrix(0)
+    for classes in ((3,), (-1, 0), ()):
+        with pytest.raises(ValueError, match="classes must be some of 0 to 2"):
+            m.mean_iou(classes=classes)
+    with pytest.raises(ValueError, match="absent must be a number.*got 'skip'"):
+        m.mean_dice(absent="skip")
+    with pytest.raises(ValueError, match="empty must be a number.*got 'skip'"):
+        metrics.MeanDice(empty="skip")
+
+
+def test_a_mean_over_some_classes_is_the_mean_of_their_numbers():
+    m = metrics.ConfusionMatrix(3).update(GUESS, TARGET)
+    assert m.mean_iou(classes=(1, 2)) == pytest.approx((1 / 2 + 1 / 3) / 2)
+    assert m.mean_dice(classes=range(1, 3)) == pytest.approx((4 / 6 + 2 / 4) / 2)
+    assert m.mean_accuracy(classes=(2,)) == 1 / 2
+    assert m.mean_iou(classes=range(3)) == m.mean_iou()
+
+
+MAPS = hnp.array_shapes(min_dims=2, max_dims=3, max_side=6).flatmap(
+    lambda shape: st.tuples(*[hnp.arrays(np.int64, shape, elements=st.integers(0, 3))] * 2)
+)
+
+
+@given(MAPS)
+def test_the_four_numbers_of_long_et_al_are_their_formulas(maps):
+    # Section 5 of the paper, with n_ij pixels of class i predicted as j, and t_i = sum_j n_ij.
+    prediction, target = maps
+    m, n = metrics.ConfusionMatrix(4).update(prediction, target), naive_counts(prediction, target, 4)
+    np.testing.assert_array_equal(m.matrix, n)
+    present = [i for i in range(4) if n[i].sum()]
+    either = [i for i in range(4) if n[i].sum() + n[:, i].sum()]
+    iou = {i: n[i, i] / (n[i].sum() + n[:, i].sum() - n[i, i]) for i in either}
+    expected = {
+        "pixel_accuracy": sum(n[i, i] for i in range(4)) / n.sum(),
+        "mean_accuracy": sum(n[i, i] / n[i].sum() for i in present) / len(present),
+        "mean_iou": sum(iou.values()) / len(either),
+        "frequency_weighted_iou": sum(n[i].sum() * iou[i] for i in present) / n.sum(),
+        "mean_dice": sum(2 * n[i, i] / (n[i].sum() + n[:, i].sum()) for i in either) / len(either),
+    }
+    assert m.compute() == pytest.approx(expected, rel=1e-14)
+    assert metrics.pixel_accuracy(prediction, target) == m.pixel_accuracy()
+    # Dice is the harmonic mean of precision and recall (F1), and 2 IoU / (1 + IoU): it never ranks classes otherwise.
+    p, r = m.precision(), m.recall()
+    both = (p > 0) & (r > 0)
+    np.testing.assert_allclose(m.dice()[both], (2 * p * r / (p + r))[both], rtol=1e-14)
+    np.testing.assert_allclose(m.dice(), 2 * m.iou() / (1 + m.iou()), rtol=1e-14)
+
+
+SETS = hnp.array_shapes(min_dims=1, max_dims=3, max_side=6).flatmap(
+    lambda shape: st.tuples(*[hnp.arrays(bool, shape)] * 2)
+)
+
+
+@given(SETS, st.sampled_from([0.0, 1.0, 0.25]))
+def test_what_holds_for_any_two_sets(sets, empty):
+    x, y = sets
+    d, j = metrics.dice(x, y, empty), metrics.iou(x, y, empty)
+    assert d == metrics.dice(y, x, empty)  # symmetric
+    assert 0 <= j <= d <= 1
+    true, extra, missed = (x & y).sum(), (x & ~y).sum(), (~x & y).sum()
+    if true + extra + missed:
+        assert d == pytest.approx(2 * true / (2 * true + extra + missed), rel=1e-15)
+        assert j == pytest.approx(d / (2 - d), rel=1e-15)
+        assert (d == 1) == (x == y).all()
+    else:
+        assert d == j == empty
+    assert metrics.pooled_dice([x, y], [y, y], empty) == metrics.dice(np.stack([x, y]), np.stack([y, y]), empty)
+
+
+@given(SETS)
+def test_one_wrong_pixel_less_never_lowers_the_dice(sets):
+    # |Y| stands still, |X| does not: mending any wrong pixel helps, also one that lies outside of Y (FACTS 10).
+    x, y = sets
+    before = metrics.dice(x, y)
+    for i in np.argwhere(x != y):
+        better = x.copy()
+        better[tuple(i)] = y[tuple(i)]
+        assert metrics.dice(better, y) >= before
+        if x[tuple(i)] and (x & y).any():
+            assert metrics.dice(better, y) > before  # a false positive less, the overlap the same
