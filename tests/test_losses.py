@@ -280,13 +280,63 @@ def test_bad_input_is_named():
         losses.DiceLoss()(x, y.astype(np.float64))
     with pytest.raises(TypeError, match="soft targets"):
         losses.FocalLoss()(x, y.astype(np.float64))
-    with pytest.raises(ValueError, match="classes"):
+    with pytest.raises(ValueError, match=r"classes must be some of 0 to 3, got \[4\]"):
         losses.DiceLoss(classes=(4,))(x, y)
+    for classes in (1, (1.0,)):
+        with pytest.raises(TypeError, match="classes must be a sequence of integers"):
+            losses.DiceLoss(classes=classes)(x, y)
+    for name in ("alpha", "beta", "smooth"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 0, got -1"):
+            losses.TverskyLoss(**{name: -1})(x, y)
+        with pytest.raises(TypeError, match=f"{name} must be a number, got '1'"):
+            losses.TverskyLoss(**{name: "1"})(x, y)
+    with pytest.raises(ValueError, match=r"smooth must be a number, or two: \(above, below\)"):
+        losses.DiceLoss(smooth=(1, 2, 3))(x, y)
+    with pytest.raises(ValueError, match="activation one of"):
+        losses.DiceLoss(activation="relu")(x, y)
     with pytest.raises(ValueError, match="per"):
         losses.DiceLoss(per="image")(x, y)
     with pytest.raises(ValueError, match="gamma"):
         losses.FocalLoss(gamma=-1)(x, y)
     with pytest.raises(TypeError, match="no option smoth"):
         losses.DiceLoss(smoth=1)
-    with pytest.raises(TypeError, match="pairs"):
-        losses.WeightedSum(losses.DiceLoss())
+    with pytest.raises(TypeError, match="must be a number"):
+        losses.FocalLoss(gamma="2")(x, y)
+    with pytest.raises(ValueError, match="reduction must be"):
+        losses.FocalLoss(reduction="average")(x, y)
+    with pytest.raises(ValueError, match="weight must have one number for each of 4 classes"):
+        losses.FocalLoss(weight=[1, 2])(x, y)
+    for parts in ((losses.DiceLoss(),), (("half", losses.DiceLoss()),), ()):
+        with pytest.raises(TypeError, match="pairs"):
+            losses.WeightedSum(*parts)
+    probabilities = (x > 0).astype(float)
+    with pytest.raises(
+        ValueError, match=r"pixel_weight must have shape \(3, 5, 6\) or \(3, 4, 5, 6\), got \(3, 4, 6\)"
+    ):
+        losses.BCEWithLogitsLoss()(x, probabilities, w[:, :4])
+    for name in ("weight", "pos_weight"):
+        with pytest.raises(ValueError, match=rf"{name} must broadcast to the shape of input.*got \(7,\)"):
+            losses.BCEWithLogitsLoss(**{name: np.ones(7)})(x, probabilities)
+
+
+def test_where_no_pixel_counts_the_mean_is_no_number():
+    x, y, _ = scores_and_labels()
+    nothing = np.full_like(y, -100)
+    assert np.isnan(float(losses.FocalLoss()(x, nothing)))
+    assert np.isnan(float(losses.CrossEntropyLoss()(x, nothing)))
+    assert np.isnan(float(F.nll_loss(x, nothing)))
+    assert float(losses.FocalLoss(reduction="sum")(x, nothing)) == 0
+
+
+def test_pixel_weights_of_the_binary_loss_follow_the_image_not_the_class():
+    # Three images of three classes: a weight (N, H, W) could also be broadcast along the classes, silently.
+    x, _, w = scores_and_labels(classes=3)
+    target = (x > 0.3).astype(np.float64)
+    each = F.binary_cross_entropy_with_logits(x, target, reduction="none").data
+    assert x.shape[0] == x.shape[1]
+    expected = (each * w[:, None]).mean()
+    for weight in (w, w[:, None], np.broadcast_to(w[:, None], x.shape)):
+        assert float(losses.BCEWithLogitsLoss()(x, target, weight)) == pytest.approx(expected, rel=1e-12)
+    both = losses.WeightedSum((1, losses.BCEWithLogitsLoss()), (1, losses.DiceLoss(activation="sigmoid")))
+    dice = losses.dice_loss(x, target, activation="sigmoid", pixel_weight=w)
+    assert float(both(x, target, pixel_weight=w)) == pytest.approx(expected + float(dice), rel=1e-12)

@@ -155,7 +155,8 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     hot = xp.moveaxis(xp.eye(k, dtype=x.dtype)[y], -1, 1)
     losses = (x * hot).sum(1) * Tensor(-weights)
     if reduction == "mean":
-        return losses.sum() / float(weights.sum(dtype=np.float64))
+        count = float(weights.sum(dtype=np.float64))
+        return losses.sum() / count if count else losses.sum() * float("nan")
     return losses.sum() if reduction == "sum" else losses
 
 
@@ -196,6 +197,14 @@ def binary_cross_entropy_with_logits(
     if t.shape != x.shape:
         raise ValueError(f"{what}: target must have the shape of input {x.shape}, got {t.shape}")
     positive = xp.asarray(1 if pos_weight is None else unwrap(pos_weight), x.dtype)
+    for name, given in (("weight", weight), ("pos_weight", pos_weight)):
+        shape = np.shape(unwrap(given))
+        try:
+            fits = np.broadcast_shapes(shape, x.shape) == x.shape
+        except ValueError:
+            fits = False
+        if given is not None and not fits:
+            raise ValueError(f"{what}: {name} must broadcast to the shape of input {x.shape}, got {shape}")
     losses = BinaryCrossEntropyWithLogits.apply(x, t, positive)
     if weight is not None:
         losses = losses * Tensor(xp.asarray(unwrap(weight), x.dtype))

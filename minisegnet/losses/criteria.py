@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from numbers import Real
 from typing import Any
 
 from .. import functional as F
@@ -40,7 +41,8 @@ class CrossEntropyLoss(_Loss):
 class BCEWithLogitsLoss(_Loss):
     """``functional.binary_cross_entropy_with_logits`` with its options set, as ``torch.nn.BCEWithLogitsLoss``.
 
-    ``pixel_weight`` multiplies ``weight``; as in PyTorch, the mean is over all numbers, whatever their weights.
+    ``pixel_weight`` (N, H, W), or of input's shape, multiplies ``weight``; as in PyTorch, the mean is over all numbers,
+    whatever their weights.
     """
 
     def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None):
@@ -73,8 +75,11 @@ class WeightedSum:
     """A sum of losses, each with its factor: ``WeightedSum((1.0, CrossEntropyLoss()), (0.5, DiceLoss()))``."""
 
     def __init__(self, *parts: tuple[float, Any]):
-        if not parts or not all(isinstance(part, tuple) and len(part) == 2 and callable(part[1]) for part in parts):
-            raise TypeError("WeightedSum takes pairs (factor, loss), such as (0.5, DiceLoss())")
+        if not parts or not all(
+            isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], Real) and callable(part[1])
+            for part in parts
+        ):
+            raise TypeError(f"WeightedSum takes pairs (factor, loss), such as (0.5, DiceLoss()), got {parts}")
         self.parts = parts
 
     def __call__(self, input: Any, target: Any, pixel_weight: Any = None) -> Tensor:
@@ -117,8 +122,17 @@ def _cross_entropy(input: Any, target: Any, **options: Any) -> Tensor:
 
 def _binary_cross_entropy(input: Any, target: Any, weight: Any, pixel_weight: Any, **options: Any) -> Tensor:
     x = float_tensor(input, "input")
-    weights = [array_module(x.data).asarray(unwrap(w), x.dtype) for w in (weight, pixel_weight) if w is not None]
-    product = None if not weights else weights[0] if len(weights) == 1 else weights[0] * weights[1]
+    xp, product = array_module(x.data), None
+    if weight is not None:
+        product = xp.asarray(unwrap(weight), x.dtype)
+    if pixel_weight is not None:
+        pixels = xp.asarray(unwrap(pixel_weight), x.dtype)
+        each = (x.shape[0], *x.shape[2:])
+        if pixels.shape == each != x.shape:
+            pixels = pixels[:, None]  # the same for every class
+        elif pixels.shape not in (x.shape, (x.shape[0], 1, *x.shape[2:])):
+            raise ValueError(f"pixel_weight must have shape {each} or {x.shape}, got {pixels.shape}")
+        product = pixels if product is None else product * pixels
     return without_nan(F.binary_cross_entropy_with_logits(x, target, weight=product, **options), x, "input")
 
 

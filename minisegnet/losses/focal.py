@@ -9,7 +9,7 @@ import numpy as np
 from ..arrays import array_module, is_channels_last
 from ..autograd import Context, Function, Tensor, unwrap
 from ..functional.checks import float_tensor
-from .targets import laid_out, target_and_weight, without_nan
+from .targets import laid_out, non_negative, target_and_weight, without_nan
 
 
 class Focal(Function):
@@ -62,14 +62,19 @@ def focal_loss(
     gamma : float
         How much less; the paper's best is 2.
 
+    Returns
+    -------
+    loss : a 0-d Tensor, or (N, H, W) without reduction
+        The mean is over what counts: the sum of weights divides, as in cross-entropy, so that it is NaN where no pixel
+        counts. (torchvision and MONAI divide by the number of scores, N K H W: docs/metrics.md.)
+
     Raises
     ------
     TypeError, ValueError, FloatingPointError
         As ``tversky_loss``.
     """
     x = float_tensor(input, "input")
-    if gamma < 0:
-        raise ValueError(f"gamma must be at least 0, got {gamma}")
+    gamma = non_negative(gamma, "gamma")
     if x.ndim < 2 or x.shape[1] < 2:
         raise ValueError(f"input must be (N, K, H, W) with at least 2 classes, got shape {x.shape}")
     if reduction not in ("mean", "sum", "none"):
@@ -84,8 +89,11 @@ def focal_loss(
         if class_weight.shape != (x.shape[1],):
             raise ValueError(f"weight must have one number for each of {x.shape[1]} classes, got {class_weight.shape}")
         pixels = pixels * (t * class_weight.reshape(-1, *(1,) * (x.ndim - 2))).sum(1)
-    losses = Focal.apply(x, t, float(gamma)) * pixels
+    losses = Focal.apply(x, t, gamma) * pixels
     if reduction == "none":
         return without_nan(losses, x, "input")
     total = losses.sum()
-    return without_nan(total / float(pixels.sum(dtype=np.float64)) if reduction == "mean" else total, x, "input")
+    if reduction == "mean":  # of no pixels at all: not a number, as in PyTorch
+        count = float(pixels.sum(dtype=np.float64))
+        total = total / count if count else total * float("nan")
+    return without_nan(total, x, "input")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from ..arrays import array_module, is_channels_last
 from ..autograd import Context, Function, Tensor
 from ..functional.checks import float_tensor
-from .targets import laid_out, target_and_weight, without_nan
+from .targets import laid_out, non_negative, target_and_weight, without_nan
 
 ACTIVATIONS = ("softmax", "sigmoid", None)
 
@@ -86,6 +87,24 @@ def _probabilities(xp: Any, x: Any, activation: str | None) -> Any:
     return 0.5 * (1 + xp.tanh(0.5 * x)) if activation == "sigmoid" else x
 
 
+def _above_and_below(smooth: Any) -> tuple[float, float]:
+    """Return what is added to the numerator and to the denominator."""
+    both = tuple(smooth) if isinstance(smooth, tuple | list) else (smooth, smooth)
+    if len(both) != 2:
+        raise ValueError(f"smooth must be a number, or two: (above, below), got {smooth!r}")
+    return non_negative(both[0], "smooth"), non_negative(both[1], "smooth")
+
+
+def _chosen(classes: Any, count: int) -> list[int]:
+    try:
+        chosen = [operator.index(k) for k in classes]
+    except TypeError:
+        raise TypeError(f"classes must be a sequence of integers, such as (1,), got {classes!r}") from None
+    if not chosen or not all(0 <= k < count for k in chosen):
+        raise ValueError(f"classes must be some of 0 to {count - 1}, got {chosen}")
+    return chosen
+
+
 def tversky_loss(
     input: Any,
     target: Any,
@@ -142,18 +161,14 @@ def tversky_loss(
         )
     if per not in ("batch", "sample"):
         raise ValueError(f'per must be "batch" or "sample", got {per!r}')
-    if alpha < 0 or beta < 0:
-        raise ValueError(f"alpha and beta must be at least 0, got {alpha} and {beta}")
+    alpha, beta, both = non_negative(alpha, "alpha"), non_negative(beta, "beta"), _above_and_below(smooth)
+    chosen = None if classes is None else _chosen(classes, x.shape[1])
     t, w = target_and_weight(x, target, ignore_index, pixel_weight)
-    chosen = range(x.shape[1]) if classes is None else classes
-    if not len(chosen) or not all(0 <= k < x.shape[1] for k in chosen):
-        raise ValueError(f"classes must be some of 0 to {x.shape[1] - 1}, got {list(chosen)}")
     pixels = tuple(range(2, x.ndim))
     axes = (0, *pixels) if per == "batch" else pixels
-    both = smooth if isinstance(smooth, tuple | list) else (smooth, smooth)
     index = OverlapIndex.apply(x, t, w, activation, alpha, beta, 2 if squared else 1, both, axes)  # (K,) or (N, K)
-    if classes is not None:
-        index = index[..., list(classes)]
+    if chosen is not None:
+        index = index[..., chosen]
     return without_nan(1.0 - index.mean(), x, "input")
 
 
@@ -172,6 +187,6 @@ def dice_loss(
 
     Milletari et al. (2016) square p and t in the denominator (``squared=True``); for hard maps both are the same.
     """
-    above, below = smooth if isinstance(smooth, tuple | list) else (smooth, smooth)
+    above, below = _above_and_below(smooth)
     half = (above / 2, below / 2)  # Dice is Tversky's fraction with numerator and denominator doubled
     return tversky_loss(input, target, 0.5, 0.5, half, classes, per, squared, activation, ignore_index, pixel_weight)

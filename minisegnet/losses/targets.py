@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 from ..arrays import array_module, channels_first, channels_last
@@ -18,7 +19,7 @@ def target_and_weight(x: Tensor, target: Any, ignore_index: int, pixel_weight: A
             raise ValueError(f"a target of floats must have the shape of input {x.shape}, got {y.shape}")
         t, counts = y.astype(x.dtype, copy=False), None
     else:
-        y = class_labels(y, x.shape, ignore_index, "target")
+        y = class_labels(y, x.shape, ignore_index, "loss")
         counts = y != ignore_index
         classes = xp.arange(x.shape[1]).reshape(-1, *(1,) * (x.ndim - 2))
         t = y[:, None] == classes  # (N, 1, H, W) == (K, 1, 1) -> (N, K, H, W)
@@ -30,6 +31,16 @@ def target_and_weight(x: Tensor, target: Any, ignore_index: int, pixel_weight: A
     if w.shape != expected:
         raise ValueError(f"pixel_weight must have one number for each pixel, shape {expected}, got {w.shape}")
     return t, (w if counts is None else w * counts)[:, None]
+
+
+def non_negative(value: Any, name: str) -> float:
+    """Return an option as a float that is at least 0."""
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    number = float(value)
+    if not number >= 0:
+        raise ValueError(f"{name} must be at least 0, got {value}")
+    return number
 
 
 def laid_out(gradient: Any, last: bool) -> Any:
