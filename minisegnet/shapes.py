@@ -1,4 +1,4 @@
-"""The one place with size arithmetic: output sizes, padding rules, receptive fields, and the letters we use.
+"""The one place with size arithmetic: output sizes, padding rules, receptive fields, coordinates, and the letters we use.
 
 Letters, everywhere in minisegnet:
 
@@ -10,7 +10,8 @@ Sizes are (height, width) pairs, in pixels. Nothing here touches an array.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 Size = tuple[int, int]
@@ -147,3 +148,124 @@ class ReceptiveField(NamedTuple):
             self.stride * stride,
             self.start + ((span - 1) / 2 - padding) * self.stride,
         )
+
+
+class CoordinateMap(NamedTuple):
+    """Where a layer's pixels lie in its input, on one axis: x_in = scale * x_out + offset (centres of pixels; exact).
+
+    Long, Shelhamer, Darrell (2015) crop by hand-made numbers; here they follow from the layers. A layer is written as
+    (kernel, stride, padding) or (kernel, stride, padding, dilation). How far FCN-32s has to crop its 64x64, stride 32
+    upsampling, for convolutions 3x3 (padding 100 first, then 1; with padding 1 they move nothing), five pools and fc6:
+
+    >>> pool = (2, 2, 0)
+    >>> score = CoordinateMap.through_layers([(3, 1, 100), pool, pool, pool, pool, pool, (7, 1, 0)])
+    >>> upsampled = score.after(CoordinateMap.transposed(64, 32))
+    >>> crop_offset(upsampled, reference=CoordinateMap())
+    19
+
+    A ``ReceptiveField`` has the same two numbers as ``stride`` and ``start``, and beside them its size.
+    """
+
+    scale: Fraction = Fraction(1)
+    offset: Fraction = Fraction(0)
+
+    @classmethod
+    def convolution(cls, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> CoordinateMap:
+        """Return the map of a convolution or pooling: x_in = s x_out + d(k - 1)/2 - p, the middle of the window."""
+        return cls(Fraction(stride), Fraction(effective_kernel(kernel, dilation) - 1, 2) - padding)
+
+    @classmethod
+    def transposed(cls, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> CoordinateMap:
+        """Return the map of a transposed convolution: the inverse of the convolution's."""
+        return cls.convolution(kernel, stride, padding, dilation).inverse()
+
+    @classmethod
+    def through_layers(cls, layers: Iterable[Sequence[int]]) -> CoordinateMap:
+        """Return the map from the last layer's output to the first one's input, of convolutions and pools in order."""
+        chain = cls()
+        for layer in layers:
+            chain = chain.after(cls.convolution(*layer))
+        return chain
+
+    def inverse(self) -> CoordinateMap:
+        """Return the map the other way: x_out = (x_in - offset) / scale."""
+        return CoordinateMap(1 / self.scale, -self.offset / self.scale)
+
+    def after(self, layer: CoordinateMap) -> CoordinateMap:
+        """Return the map of a chain that has this map so far, and one more layer: x_in = self(layer(x_out))."""
+        return CoordinateMap(self.scale * layer.scale, self.scale * layer.offset + self.offset)
+
+
+def crop_offset(layer: CoordinateMap, reference: CoordinateMap) -> int:
+    """Return how many pixels to crop at the top (or left) of ``layer`` so that its first pixel lies on ``reference``'s first.
+
+    Parameters
+    ----------
+    layer, reference : maps of the two layers back to one and the same input
+
+    Raises
+    ------
+    ValueError
+        If their pixels are not equally far apart, or no whole number of pixels (0 or more) brings them together.
+    """
+    if layer.scale != reference.scale:
+        raise ValueError(
+            f"crop_offset: pixels of the layer are {layer.scale} input pixels apart, those of the reference {reference.scale}; "
+            "scale one of them up or down first"
+        )
+    crop = (reference.offset - layer.offset) / layer.scale
+    if crop.denominator != 1 or crop < 0:
+        raise ValueError(
+            f"crop_offset: the reference's first pixel is pixel {crop} of the layer; a crop needs a whole number of 0 or more, "
+            "so change the kernel or the padding"
+        )
+    return int(crop)
+
+
+class Gridding(NamedTuple):
+    """Which input pixels one output pixel sees on one axis: their ``offsets`` from it, and the ``span`` from end to end."""
+
+    offsets: tuple[int, ...]
+    span: int
+
+    @property
+    def count(self) -> int:
+        """How many pixels are seen; fewer than ``span`` means holes."""
+        return len(self.offsets)
+
+
+def gridding(kernel: int, rates: Iterable[int]) -> Gridding:
+    """Return which input pixels are reached through layers of one kernel size with these dilation rates (stride 1).
+
+    Rates with a common factor leave holes in a regular grid: three layers of 3 with the rates 2, 2, 2 reach 7 of 13
+    pixels, with 1, 2, 4 all 15 (Wang et al., 2018, "Understanding convolution for semantic segmentation", section 3.2).
+    The windows are centred as ``padding="same"`` does: of an even kernel the odd pixel lies at the end.
+    """
+    reached, span = {0}, 1
+    for rate in rates:
+        if rate < 1 or kernel < 1:
+            raise ValueError(f"gridding: kernel and rates must be at least 1, got kernel {kernel} and rate {rate}")
+        first = -((effective_kernel(kernel, rate) - 1) // 2)
+        reached = {offset + first + rate * tap for offset in reached for tap in range(kernel)}
+        span += effective_kernel(kernel, rate) - 1
+    return Gridding(tuple(sorted(reached)), span)
+
+
+def overlap_count(
+    size: int, kernel: int, stride: int = 1, padding: int = 0, output_padding: int = 0, dilation: int = 1
+) -> tuple[int, ...]:
+    """Return how many input pixels a transposed convolution adds up in each output pixel, on one axis.
+
+    Where ``stride`` does not divide ``kernel`` the counts alternate: the checkerboard of Odena, Dumoulin, Olah (2016). In the
+    plane the count is the product of those of the row and of the column.
+    """
+    (length, _) = conv_transpose_output_size(
+        *((size, 1), (kernel, 1), (stride, 1), (padding, 0), (output_padding, 0), (dilation, 1))
+    )
+    counts = [0] * length
+    for i in range(size):
+        for tap in range(kernel):
+            place = i * stride - padding + tap * dilation
+            if 0 <= place < length:
+                counts[place] += 1
+    return tuple(counts)

@@ -14,7 +14,7 @@ from ..shapes import ReceptiveField
 
 
 class DensePrediction(Module):
-    """A network from (N, C, H, W) to (N, K, H', W'). Its models set the attributes and write the three methods below.
+    """A network from (N, C, H, W) to (N, K, H', W'). Its models set the attributes and, where the rules differ, the methods.
 
     ``config`` holds the arguments that make the same network again; ``models.save`` writes them with the weights.
     """
@@ -30,12 +30,17 @@ class DensePrediction(Module):
         raise NotImplementedError
 
     def output_size(self, size: int) -> int | None:
-        """Return the output size for one side of the input; None where a size does not work."""
-        raise NotImplementedError
+        """Return the output size for one side of the input; None where a size does not work.
+
+        Unless a model says otherwise: as large as the input, which must be a multiple of the stride.
+        """
+        return size if size > 0 and size % self.stride == 0 else None
 
     def receptive_field(self) -> ReceptiveField:
-        """Return what one output pixel sees on one axis."""
-        raise NotImplementedError
+        """Return what one output pixel sees on one axis, from the layers themselves; ``size`` is infinite for global pooling."""
+        from ..nn.receptive_field import receptive_field
+
+        return receptive_field(self, self.in_channels, self.valid_sizes(1, 1)[0], self.stride)
 
     def valid_sizes(self, near: int, count: int = 2) -> list[int]:
         """Return input sizes that work: the last one below ``near``, and the next ones from ``near`` on."""

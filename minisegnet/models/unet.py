@@ -10,18 +10,20 @@
 
 As published: ``UNet(1, 2, padding="valid", norm=None)`` has 31,030,658 parameters and turns 572 x 572 pixels into 388 x 388.
 As used today (the default): same padding, batch norm, output as large as the input.
+
+The lecture's way to it is three words here: ``skips=None`` is the hourglass, ``skips="add"`` adds the copied features,
+``skips="concatenate"`` stacks them, the U-Net; ``convolution="separable"`` makes each 3x3 convolution depthwise separable.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import nn
 from ..autograd import Tensor
 from ..functional import cat
 from ..shapes import ReceptiveField
+from .blocks import conv_block, crop_to, he_initialization, separable
 from .dense import DensePrediction
 
 
@@ -37,6 +39,8 @@ class UNet(DensePrediction):
     padding : "same" (output as large as the input) or "valid" (as published: each 3x3 convolution takes a pixel off every side)
     norm : "batch" (batch norm after each 3x3 convolution, which then has no bias) or None (as published)
     dropout : probability of dropout at the end of the contracting path (paper, section 3.1)
+    skips : what happens to the copied features: "concatenate" (as published), "add", or None (an hourglass without skips)
+    convolution : "full", or "separable": depthwise separable 3x3 convolutions, except on the image itself
 
     Input (N, C, H, W) float32, output (N, K, H, W) scores; with "valid" H and W shrink, see ``output_size``.
     """
@@ -50,6 +54,8 @@ class UNet(DensePrediction):
         padding: str = "same",
         norm: str | None = "batch",
         dropout: float = 0.0,
+        skips: str | None = "concatenate",
+        convolution: str = "full",
     ):
         super().__init__()
         settings = {
@@ -65,21 +71,33 @@ class UNet(DensePrediction):
             raise ValueError(f'UNet: padding must be "same" or "valid", got {padding!r}')
         if norm not in ("batch", None):
             raise ValueError(f'UNet: norm must be "batch" or None, got {norm!r}')
+        if skips not in ("concatenate", "add", None):
+            raise ValueError(f'UNet: skips must be "concatenate", "add" or None, got {skips!r}')
+        if convolution not in ("full", "separable"):
+            raise ValueError(f'UNet: convolution must be "full" or "separable", got {convolution!r}')
         self.config = {**settings, "padding": padding, "norm": norm, "dropout": dropout}
+        self.config |= {"skips": skips, "convolution": convolution}
         self.in_channels, self.num_classes, self.depth, self.padding = in_channels, num_classes, depth, padding
+        self.skips = skips
+        conv = separable if convolution == "separable" else nn.Conv2d
 
         widths = [base_channels * 2**level for level in range(depth + 1)]  # 64, 128, 256, 512, 1024
         self.encoder, self.pool = nn.ModuleList(), nn.MaxPool2d(2)
         for before, width in zip([in_channels, *widths], widths[:-1], strict=False):
-            self.encoder.append(double_conv(before, width, padding, norm))
-        self.bottleneck = double_conv(widths[-2], widths[-1], padding, norm)
+            self.encoder.append(conv_block(before, width, 2, padding, norm, conv))
+        if (
+            convolution == "separable"
+        ):  # three colours are too few to be filtered one by one (Howard et al., 2017, table 1)
+            self.encoder[0][0] = nn.Conv2d(in_channels, base_channels, 3, padding=padding == "same", bias=norm is None)
+        self.bottleneck = conv_block(widths[-2], widths[-1], 2, padding, norm, conv)
         self.dropout = nn.Dropout(dropout)
         self.upsample, self.decoder = nn.ModuleList(), nn.ModuleList()
         for width in reversed(widths[:-1]):
             self.upsample.append(nn.ConvTranspose2d(2 * width, width, 2, stride=2))
-            self.decoder.append(double_conv(2 * width, width, padding, norm))
+            stacked = 2 * width if skips == "concatenate" else width
+            self.decoder.append(conv_block(stacked, width, 2, padding, norm, conv))
         self.head = nn.Conv2d(base_channels, num_classes, 1)
-        self.apply(_he_initialization)
+        self.apply(he_initialization)
 
     def forward(self, x: Any) -> Tensor:
         """Return one score a class and pixel, (N, K, H', W'), of images (N, C, H, W)."""
@@ -92,7 +110,12 @@ class UNet(DensePrediction):
         x = self.dropout(self.bottleneck(x))
         for up, block in zip(self.upsample, self.decoder, strict=True):
             x = up(x)
-            x = block(cat([crop_to(skips.pop(), x), x], dim=1))
+            skip = crop_to(skips.pop(), x)
+            if self.skips == "concatenate":
+                x = cat([skip, x], dim=1)
+            elif self.skips == "add":
+                x = skip + x
+            x = block(x)
         return self.head(x)
 
     @property
@@ -128,35 +151,3 @@ class UNet(DensePrediction):
             # of a 2x2 transposed convolution with stride 2, each output pixel comes from one input pixel
             field = ReceptiveField(field.size, 2**level).through(3).through(3)
         return field
-
-
-def double_conv(in_channels: int, out_channels: int, padding: str, norm: str | None) -> nn.Sequential:
-    """Return a blue box pair of the figure: twice 3x3 convolution, (batch norm,) ReLU."""
-    layers: list[nn.Module] = []
-    for channels in (in_channels, out_channels):
-        layers.append(nn.Conv2d(channels, out_channels, 3, padding=1 if padding == "same" else 0, bias=norm is None))
-        if norm == "batch":
-            layers.append(nn.BatchNorm2d(out_channels))
-        layers.append(nn.ReLU())
-    return nn.Sequential(*layers)
-
-
-def crop_to(skip: Tensor, x: Tensor) -> Tensor:
-    """Return the middle of ``skip`` that is as large as ``x``: the crop of the copy arrows (4, 16, 40, 88 pixels a side)."""
-    (h, w), (height, width) = x.shape[2:], skip.shape[2:]
-    if (h, w) == (height, width):
-        return skip
-    top, left = (height - h) // 2, (width - w) // 2
-    return skip[:, :, top : top + h, left : left + w]
-
-
-def _he_initialization(module: nn.Module) -> None:
-    """He et al. (2015), as the paper's section 3: standard deviation sqrt(2 / fan in)."""
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.ConvTranspose2d):
-        # each output pixel sums over the input channels alone: kernel and stride are both 2
-        nn.init.normal_(module.weight, 0.0, float(np.sqrt(1 / module.in_channels)))
-        nn.init.zeros_(module.bias)

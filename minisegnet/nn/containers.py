@@ -35,7 +35,10 @@ class ModuleList(Module):
 
     def __getitem__(self, index: int | slice) -> Any:
         parts = list(self._modules.values())
-        return type(self)(parts[index]) if isinstance(index, slice) else parts[index]
+        return ModuleList(parts[index]) if isinstance(index, slice) else parts[index]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        self.add_module(list(self._modules)[index], module)
 
 
 class Sequential(ModuleList):

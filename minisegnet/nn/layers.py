@@ -69,6 +69,44 @@ class Conv2d(Module):
         return text + ("" if self.bias is not None else ", bias=False")
 
 
+class DepthwiseSeparableConv2d(Module):
+    """A convolution in two halves: one kernel a channel (depthwise), then sums over channels (pointwise, 1x1).
+
+    For O output channels and kernels of K x K it costs 1/O + 1/K^2 of the full convolution (Howard et al., 2017, section 3.1).
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, stride, padding, dilation : as in ``Conv2d``; space is the depthwise half's
+    bias : whether both halves have one
+    between : a module between the halves (MobileNet: batch norm and ReLU), or None
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: SizeLike,
+        stride: SizeLike = 1,
+        padding: SizeLike | str = 0,
+        dilation: SizeLike = 1,
+        bias: bool = True,
+        between: Module | None = None,
+    ):
+        super().__init__()
+        _channels(in_channels, out_channels, 1, "DepthwiseSeparableConv2d")
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.depthwise = Conv2d(
+            in_channels, in_channels, kernel_size, stride, padding, dilation, groups=in_channels, bias=bias
+        )
+        self.between = between
+        self.pointwise = Conv2d(in_channels, out_channels, 1, bias=bias)
+
+    def forward(self, input: Any) -> Tensor:
+        """Convolve (N, in_channels, H, W), each channel by itself, and mix the channels."""
+        x = self.depthwise(input)
+        return self.pointwise(x if self.between is None else self.between(x))
+
+
 class ConvTranspose2d(Module):
     """Transposed convolution: weight (in_channels, out_channels // groups, KH, KW). See ``F.conv_transpose2d``."""
 
