@@ -229,7 +229,7 @@ class Gridding(NamedTuple):
     span: int
 
     @property
-    def count(self) -> int:
+    def reached(self) -> int:
         """How many pixels are seen; fewer than ``span`` means holes."""
         return len(self.offsets)
 
@@ -259,8 +259,8 @@ def overlap_count(
     Where ``stride`` does not divide ``kernel`` the counts alternate: the checkerboard of Odena, Dumoulin, Olah (2016). In the
     plane the count is the product of those of the row and of the column.
     """
-    (length, _) = conv_transpose_output_size(
-        *((size, 1), (kernel, 1), (stride, 1), (padding, 0), (output_padding, 0), (dilation, 1))
+    length, _ = conv_transpose_output_size(
+        (size, 1), (kernel, 1), (stride, 1), (padding, 0), (output_padding, 0), (dilation, 1)
     )
     counts = [0] * length
     for i in range(size):
