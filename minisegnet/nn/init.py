@@ -10,6 +10,7 @@ import numpy as np
 from .. import random
 from ..arrays import array_module
 from ..autograd import Tensor
+from ..shapes import SizeLike, pair
 
 
 def _fans(tensor: Tensor) -> tuple[int, int]:
@@ -90,27 +91,41 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     return uniform_(tensor, -bound, bound)
 
 
-def bilinear_kernel(size: int) -> np.ndarray:
-    """Return the (size, size) kernel with which a transposed convolution interpolates bilinearly (Long et al., 2015, 3.3).
+def bilinear_kernel(size: SizeLike) -> np.ndarray:
+    """Return the (KH, KW) kernel with which a transposed convolution interpolates bilinearly (Long et al., 2015, 3.3).
 
-    With f = (size + 1) // 2 and c = f - 1 for odd sizes, f - 0.5 for even ones, each axis has the weights 1 - |i - c| / f.
+    With f = (K + 1) // 2 and c = f - 1 for odd K, f - 0.5 for even K, each axis has the weights 1 - |i - c| / f. At stride s
+    the stamps of K = 2s (and of 2s - 1) add up to one, except at the border, where a neighbour is missing.
     """
+    rows, columns = (_tent(k) for k in pair(size, "size", minimum=1))
+    return np.outer(rows, columns)
+
+
+def _tent(size: int) -> np.ndarray:
     f = (size + 1) // 2
     c = f - 1 if size % 2 else f - 0.5
-    axis = 1 - np.abs(np.arange(size) - c) / f
-    return np.outer(axis, axis)
+    return 1 - np.abs(np.arange(size) - c) / f
 
 
 def bilinear_(tensor: Tensor) -> Tensor:
-    """Fill a transposed convolution's weight (C, O, K, K) so that each channel is upsampled bilinearly by itself.
+    """Fill the weight of a transposed convolution so that it upsamples each channel bilinearly, by itself.
 
-    With groups, the weight is (C, 1, K, K) and every channel gets the kernel.
+    Parameters
+    ----------
+    tensor : (C, O / groups, KH, KW) with as many channels out as in, so groups = C / (O / groups): (C, C, KH, KW) for one
+        group, where the kernel comes on the diagonal of the channels and zeros beside it; (C, 1, KH, KW) for a group a channel
+
+    Raises
+    ------
+    ValueError
+        If the weight has another number of axes, or cannot have as many channels out as in.
     """
-    if tensor.ndim != 4 or tensor.shape[2] != tensor.shape[3]:
-        raise ValueError(f"bilinear_: the weight must be (C, O, K, K) with a square kernel, got shape {tensor.shape}")
+    if tensor.ndim != 4 or tensor.shape[1] == 0 or tensor.shape[0] % tensor.shape[1]:
+        raise ValueError(
+            "bilinear_: the weight must be that of a transposed convolution with as many channels out as in, "
+            f"(C, C / groups, KH, KW), got shape {tensor.shape}"
+        )
     values = np.zeros(tensor.shape)
-    kernel = bilinear_kernel(tensor.shape[2])
-    for c in range(tensor.shape[0]):
-        if tensor.shape[1] == 1 or c < tensor.shape[1]:
-            values[c, 0 if tensor.shape[1] == 1 else c] = kernel
+    channel = np.arange(tensor.shape[0])
+    values[channel, channel % tensor.shape[1]] = bilinear_kernel(tensor.shape[2:])
     return _fill(tensor, values)

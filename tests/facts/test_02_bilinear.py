@@ -14,7 +14,9 @@ from minisegnet.shapes import CoordinateMap, ReceptiveField, conv_output_size, c
 # VGG16 as the FCN has it: padding 100 on the first convolution, 1 on the others.
 POOL = (2, 2, 0)
 STAGES = [[(3, 1, 100), (3, 1, 1)], [(3, 1, 1)] * 2, [(3, 1, 1)] * 3, [(3, 1, 1)] * 3, [(3, 1, 1)] * 3]
-POOLS = [sum(([*stage, POOL] for stage in STAGES[:n]), []) for n in range(1, 6)]  # the layers up to pool 1, ..., 5
+POOLS = [
+    [layer for stage in STAGES[:n] for layer in (*stage, POOL)] for n in range(1, 6)
+]  # the layers up to pool 1, ..., 5
 SCORE = [*POOLS[4], (7, 1, 0), (1, 1, 0), (1, 1, 0)]
 IMAGE = CoordinateMap()
 
@@ -155,8 +157,19 @@ def test_inside_it_is_bilinear_interpolation(rng):
     assert abs(mine - other).max() > 0.1  # at the border one of them repeats the edge, the other fades
 
 
-def test_only_the_channels_diagonal_is_filled():
-    weight = nn.init.bilinear_(nn.ConvTranspose2d(3, 3, 4).weight).data
-    for c in range(3):
-        for o in range(3):
-            np.testing.assert_array_equal(weight[c, o], nn.init.bilinear_kernel(4) * (c == o))
+@pytest.mark.parametrize("groups", [1, 2, 3, 6])
+def test_each_channel_is_upsampled_by_itself(groups, rng):
+    layer = nn.ConvTranspose2d(6, 6, (4, 3), stride=(2, 2), groups=groups, bias=False).double()
+    nn.init.bilinear_(layer.weight)
+    assert np.count_nonzero(layer.weight.data) == 6 * 4 * 3
+    x = rng.standard_normal((2, 6, 3, 4))
+    out = layer(x).data
+    for c in range(6):
+        alone = F.conv_transpose2d(x[:, c : c + 1], nn.init.bilinear_kernel((4, 3))[None, None], stride=2)
+        np.testing.assert_array_equal(out[:, c : c + 1], alone.data)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 4, 4), (2, 3, 4, 4), (3, 0, 4, 4), (3, 3, 4)])
+def test_other_weights_are_refused(shape):
+    with pytest.raises(ValueError, match=r"bilinear_: .* as many channels out as in.*got shape"):
+        nn.init.bilinear_(nn.Parameter(np.zeros(shape, np.float32)))

@@ -76,19 +76,6 @@ def test_he_and_xavier(fill, std):
     assert weight.dtype == np.float32
 
 
-def test_bilinear_kernel():
-    np.testing.assert_allclose(nn.init.bilinear_kernel(4)[1], 0.75 * np.array([0.25, 0.75, 0.75, 0.25]))
-    layer = nn.ConvTranspose2d(2, 2, 4, stride=2, padding=1, bias=False)
-    nn.init.bilinear_(layer.weight)
-    x = np.ones((1, 2, 6, 6), np.float32)
-    out = layer(x).detach().numpy()
-    np.testing.assert_allclose(out[:, :, 1:-1, 1:-1], 1)  # an exact partition of unity inside
-    assert out[0, 0, 0, 0] == pytest.approx(0.5625)
-    assert out[0, 0, 0, 5] == pytest.approx(0.75)
-    for k in range(1, 9):
-        assert nn.init.bilinear_kernel(k).shape == (k, k)
-
-
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
