@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from . import arrays
@@ -61,8 +63,41 @@ _chosen = Kernels("numba")
 _on_gpu = Kernels("cupy")
 
 
+class _ShapesOnly(threading.local):
+    """The kernels of a thread that only asks for shapes; None computes. Per thread: a training loop beside it goes on."""
+
+    kernels: Kernels | None = None
+
+
+_only = _ShapesOnly()
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """``with shapes_only():`` kernels called from this thread return zeros of the right shape and compute nothing."""
+    before, _only.kernels = _only.kernels, Kernels("reference", {name: _zeros(name) for name in contract.KERNELS})
+    try:
+        yield
+    finally:
+        _only.kernels = before
+
+
+def _zeros(name: str) -> Callable:
+    def kernel(*args: Any, **options: Any) -> Any:
+        first = args[0] if args else next(iter(options.values()))
+        xp = arrays.array_module(first)
+        results = tuple(xp.zeros(shape, first.dtype) for shape in contract.KERNELS[name].shapes(*args, **options))
+        if name == "max_pool2d":
+            return results[0], results[1].astype("int64")
+        return results if len(results) > 1 else results[0]
+
+    return kernel
+
+
 def kernels_for(*tensors: Any) -> Kernels:
     """Return the kernels that serve these arrays at this moment."""
+    if _only.kernels is not None:
+        return _only.kernels
     if arrays.array_module(*tensors) is arrays.np:
         return _chosen
     global _on_gpu

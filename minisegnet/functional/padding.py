@@ -16,9 +16,9 @@ class PadAxis(Function):
     """One axis read through a list of source positions; -1 stands for the constant."""
 
     @staticmethod
-    def forward(ctx: Context, x: Any, axis: int, positions: list[int], value: float) -> Any:
+    def forward(ctx: Context, x: Any, axis: int, positions: list[int], value: float, before: int) -> Any:
         xp = array_module(x)
-        ctx.shape, ctx.axis = x.shape, axis
+        ctx.shape, ctx.axis, ctx.before = x.shape, axis, before
         ctx.positions = xp.asarray(positions)
         output = xp.moveaxis(xp.take(x, ctx.positions, axis=axis, mode="clip"), axis, 0)
         output[ctx.positions < 0] = value
@@ -31,7 +31,7 @@ class PadAxis(Function):
         grad = xp.zeros((ctx.shape[ctx.axis], *moved.shape[1:]), grad_output.dtype)
         inside = ctx.positions >= 0
         xp.add.at(grad, ctx.positions[inside], moved[inside])
-        return xp.moveaxis(grad, 0, ctx.axis), None, None, None
+        return xp.moveaxis(grad, 0, ctx.axis), None, None, None, None
 
 
 def _positions(n: int, before: int, after: int, mode: str) -> list[int]:
@@ -77,5 +77,5 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
                 f"pad: nothing to pad or nothing is left of axis {axis}, {n} pixels with {(before, after)}"
             )
         if before or after:
-            x = PadAxis.apply(x, axis, _positions(n, before, after, mode), value)
+            x = PadAxis.apply(x, axis, _positions(n, before, after, mode), value, before)
     return x

@@ -19,7 +19,7 @@ class MaxPool2d(Function):
 
     @staticmethod
     def forward(ctx: Context, input: Any, options: dict[str, Any]) -> Any:
-        ctx.kernels, ctx.size = kernels_for(input), input.shape[2:]
+        ctx.kernels, ctx.size, ctx.options = kernels_for(input), input.shape[2:], options
         values, indices = ctx.kernels.max_pool2d(input, **options)
         ctx.save_for_backward(indices)
         return values, indices
@@ -34,15 +34,15 @@ class MaxUnpool2d(Function):
     """Values at the places that pooling remembered, zeros elsewhere; the gradient is read off at those places."""
 
     @staticmethod
-    def forward(ctx: Context, input: Any, indices: Any, size: Size) -> Any:
-        ctx.kernels = kernels_for(input, indices)
+    def forward(ctx: Context, input: Any, indices: Any, size: Size, options: dict[str, Size]) -> Any:
+        ctx.kernels, ctx.options = kernels_for(input, indices), options
         ctx.save_for_backward(indices)
         return ctx.kernels.scatter_to_plane(input, indices, size, accumulate=False)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Any) -> Any:
         (indices,) = ctx.saved_tensors
-        return ctx.kernels.gather_from_plane(grad_output, indices), None, None
+        return ctx.kernels.gather_from_plane(grad_output, indices), None, None, None
 
 
 def _windows(kernel_size: Any, stride: Any, padding: Any) -> tuple[Size, Size, Size]:
@@ -134,7 +134,8 @@ def max_unpool2d(
             f"max_unpool2d: indices holds {wrong}, but a plane of {size[0]} x {size[1]} has the places "
             f"0 to {size[0] * size[1] - 1}; give the output_size that was pooled"
         )
-    return unbatch(MaxUnpool2d.apply(x, array, size), single)
+    options = {"kernel_size": kernel, "stride": s, "padding": p}
+    return unbatch(MaxUnpool2d.apply(x, array, size, options), single)
 
 
 def _unpooled_size(size: Size, kernel: Size, stride: Size, padding: Size, output_size: Any) -> Size:
@@ -157,8 +158,11 @@ class AvgPool2d(Function):
     """The sum over the window's offsets of shifted, strided views, divided by how many pixels count."""
 
     @staticmethod
-    def forward(ctx: Context, input: Any, windows: list[tuple[slice, slice]], pads: Any, counts: Any) -> Any:
+    def forward(
+        ctx: Context, input: Any, windows: list[tuple[slice, slice]], pads: Any, counts: Any, options: dict[str, Size]
+    ) -> Any:
         xp = array_module(input)
+        ctx.options = options
         ctx.windows, ctx.pads, ctx.counts, ctx.shape = windows, pads, xp.asarray(counts, input.dtype), input.shape
         padded = xp.pad(input, ((0, 0), (0, 0), *pads))
         total = padded[:, :, windows[0][0], windows[0][1]].copy(order="K")
@@ -174,7 +178,7 @@ class AvgPool2d(Function):
         share = grad_output / ctx.counts
         for rows, columns in ctx.windows:
             grad[:, :, rows, columns] += share
-        return grad[:, :, top : top + h, left : left + w], None, None, None
+        return grad[:, :, top : top + h, left : left + w], None, None, None, None
 
 
 def avg_pool2d(
@@ -213,7 +217,8 @@ def avg_pool2d(
         counts.append(high - low)
     divisor = np.outer(*counts) if divisor_override is None else np.full(size, divisor_override)
     windows = [(rows, columns) for rows in offsets[0] for columns in offsets[1]]
-    return unbatch(AvgPool2d.apply(x, windows, tuple(pads), divisor), single)
+    options = {"kernel_size": kernel, "stride": s, "padding": p}
+    return unbatch(AvgPool2d.apply(x, windows, tuple(pads), divisor, options), single)
 
 
 def adaptive_avg_pool2d(input: Any, output_size: SizeLike) -> Tensor:

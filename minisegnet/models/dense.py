@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class DensePrediction(Module):
         """Return what one output pixel sees on one axis, from the layers themselves; ``size`` is infinite for global pooling."""
         from ..nn.receptive_field import receptive_field
 
-        return receptive_field(self, self.in_channels, self.valid_sizes(1, 1)[0], self.stride)
+        return receptive_field(self, self.in_channels, self.valid_sizes(1, 1)[0])
 
     def valid_sizes(self, near: int, count: int = 2) -> list[int]:
         """Return input sizes that work: the last one below ``near``, and the next ones from ``near`` on."""
@@ -84,7 +85,7 @@ class DensePrediction(Module):
         ----------
         image : uint8 (H, W, C) or (H, W), 0 to 255; or float (C, H, W), scaled as in training (0 to 1)
         tile : largest side predicted at once, pixels; None predicts everything at once
-        margin : pixels seen beyond each tile; by default the radius of the receptive field, which makes tiles seamless
+        margin : pixels seen beyond each tile; by default as far as an output pixel sees, which makes tiles seamless
         out : array or memory map (K, H, W) to write into
         progress : called with (tiles done, tiles in all)
 
@@ -103,7 +104,9 @@ class DensePrediction(Module):
             valid = self.padding == "valid"
             lost = self._lost()
             if margin is None:
-                margin = lost if valid else self.receptive_field().size // 2 + 1
+                margin = lost if valid else self._reach()
+            if margin is None:  # global pooling sees all of the image: there are no tiles
+                margin, tile = 0, None
             size = max(pixels.shape[1:]) if tile is None else tile
             kept = self._tile(size, lost if valid else 0)
 
@@ -119,6 +122,13 @@ class DensePrediction(Module):
         finally:
             for module, training in before:
                 object.__setattr__(module, "training", training)
+
+    def _reach(self) -> int | None:
+        """Return how far an output pixel sees, by the layers themselves; None where it sees everything."""
+        from ..nn.receptive_field import reach
+
+        pixels = reach(self, self.in_channels, self.valid_sizes(1, 1)[0])
+        return None if math.isinf(pixels) else int(pixels)
 
     def _lost(self) -> int:
         """Return how many pixels the network takes off each side."""

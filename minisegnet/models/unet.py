@@ -22,7 +22,6 @@ from typing import Any
 from .. import nn
 from ..autograd import Tensor
 from ..functional import cat
-from ..shapes import ReceptiveField
 from .blocks import conv_block, crop_to, he_initialization, separable
 from .dense import DensePrediction
 
@@ -140,14 +139,3 @@ class UNet(DensePrediction):
                 return None
             size -= lost
         return size if size > 0 else None
-
-    def receptive_field(self) -> ReceptiveField:
-        """Return what one output pixel sees on one axis, by the longest way: down to the bottom and up again."""
-        field = ReceptiveField()
-        for _ in range(self.depth):
-            field = field.through(3).through(3).through(2, 2)
-        field = field.through(3).through(3)
-        for level in reversed(range(self.depth)):
-            # of a 2x2 transposed convolution with stride 2, each output pixel comes from one input pixel
-            field = ReceptiveField(field.size, 2**level).through(3).through(3)
-        return field

@@ -89,6 +89,8 @@ class Module:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Run ``forward`` and the hooks."""
+        for before in self.__dict__.get("_forward_pre_hooks", {}).values():
+            before(self, inputs)
         output = self.forward(*inputs, **options)
         for hook in self.__dict__.get("_forward_hooks", {}).values():
             changed = hook(self, inputs, output)
@@ -98,6 +100,13 @@ class Module:
     def register_forward_hook(self, hook: Callable[[Module, tuple, Any], Any]) -> Callable[[], None]:
         """Call ``hook(module, inputs, output)`` after each forward; returns the function that removes it."""
         hooks = self.__dict__.setdefault("_forward_hooks", {})
+        key = object()
+        hooks[key] = hook
+        return lambda: hooks.pop(key, None) and None
+
+    def register_forward_pre_hook(self, hook: Callable[[Module, tuple], Any]) -> Callable[[], None]:
+        """Call ``hook(module, inputs)`` before each forward; returns the function that removes it."""
+        hooks = self.__dict__.setdefault("_forward_pre_hooks", {})
         key = object()
         hooks[key] = hook
         return lambda: hooks.pop(key, None) and None

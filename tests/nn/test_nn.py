@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import minisegnet as ms
+import minisegnet.functional as F
 from minisegnet import nn
 
 LAYERS = [
@@ -184,3 +185,41 @@ def test_summary_counts():
     assert "<table>" in summary._repr_html_()
     assert net.training  # left as it was
     assert float(net[1].num_batches_tracked.data) == 0
+
+
+def test_summary_counts_what_is_outside_of_layers_too():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(np.ones((4, 3, 3, 3), np.float32), requires_grad=False)
+            self.head = nn.Linear(4 * 64, 5)
+
+        def forward(self, x):
+            y = F.conv2d(x, self.weight, padding=1)
+            y = ms.cat([y[:, :2], y[:, 2:]], 1)
+            return self.head(y.reshape(len(y), -1))
+
+    summary = Net().summary((2, 3, 8, 8))
+    assert [(r.name, r.kind) for r in summary.rows] == [
+        ("", "Conv2d"), ("", "Index"), ("", "Index"), ("", "Cat"), ("", "Reshape"), ("head", "Linear")]  # fmt: skip
+    assert summary.multiply_accumulates == 2 * (27 * 4 * 64 + 4 * 64 * 5)
+    assert [r.activation_bytes for r in summary.rows] == [2048, 0, 0, 2048, 0, 40]
+    assert summary.output_shape == (2, 5)
+    assert summary.receptive_field == 10  # the linear layer sees the whole plane, and the padding around it
+
+
+def test_a_summary_disturbs_no_other_thread():
+    """The kernels that only answer with shapes are this thread's alone."""
+    import threading
+
+    from minisegnet.backend import shapes_only
+
+    x, weight = np.ones((1, 1, 4, 4), np.float32), np.ones((1, 1, 3, 3), np.float32)
+    found = []
+    with shapes_only():
+        assert float(F.conv2d(x, weight).sum()) == 0
+        worker = threading.Thread(target=lambda: found.append(float(F.conv2d(x, weight).sum())))
+        worker.start()
+        worker.join()
+    assert found == [36]
+    assert float(F.conv2d(x, weight).sum()) == 36
