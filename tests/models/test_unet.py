@@ -1,4 +1,4 @@
-"""U-Net: the paper's sizes and parameters, the twin in PyTorch, prediction of any size, and models on disk."""
+"""U-Net: the twin in PyTorch, prediction of any size, and models on disk; the paper's numbers are in tests/facts/test_07_unet.py."""
 
 import importlib.util
 import json
@@ -8,60 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import minisegnet as ms
 import minisegnet.functional as F
 from minisegnet import models, nn, storage
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-def parameters(model):
-    return sum(p.data.size for p in model.parameters())
-
-
-def test_the_papers_numbers():
-    net = models.UNet(1, 2, padding="valid", norm=None)
-    assert parameters(net) == 31_030_658
-    summary = net.summary((1, 572, 572))
-    assert summary.output_shape == (1, 2, 388, 388)
-    assert summary.multiply_accumulates == 150_428_424_448
-    sizes = [row.output_shape[-1] for row in summary.rows if row.kind in ("Conv2d", "ConvTranspose2d", "MaxPool2d")]
-    down = [570, 568, 284, 282, 280, 140, 138, 136, 68, 66, 64, 32, 30, 28]
-    up = [56, 54, 52, 104, 102, 100, 200, 198, 196, 392, 390, 388, 388]
-    assert sizes == down + up
-    kinds = [
-        (row.kind, m.kernel_size)
-        for row in summary.rows
-        for n, m in net.named_modules()
-        if n == row.name and hasattr(m, "out_channels")
-    ]
-    assert (
-        kinds.count(("Conv2d", (3, 3))),
-        kinds.count(("ConvTranspose2d", (2, 2))),
-        kinds.count(("Conv2d", (1, 1))),
-    ) == (18, 4, 1)
-
-
-def test_todays_form_has_batch_norm_and_no_bias_beside_it():
-    assert parameters(models.UNet(3, 2)) == 31_037_698
-    assert parameters(models.UNet(3, 1)) == 31_037_633
-
-
-def test_the_published_net_has_dropout_only_at_the_bottom_and_he_weights():
-    net = models.UNet(1, 2, base_channels=16, padding="valid", norm=None, dropout=0.5)
-    dropouts = [n for n, m in net.named_modules() if isinstance(m, nn.Dropout)]
-    assert dropouts == ["dropout"]
-    weight = net.encoder[1][2].weight.data
-    assert weight.std() == pytest.approx(np.sqrt(2 / (32 * 9)), rel=0.05)
-
-
-def test_which_sizes_work():
-    net = models.UNet(1, 2, base_channels=2, padding="valid", norm=None)
-    works = [n for n in range(1, 700) if net.output_size(n)]
-    assert works == [16 * k + 60 for k in range(8, 40)]  # 188, 204, ...
-    assert all(net.output_size(n) == n - 184 for n in works)
-    same = models.UNet(1, 2, base_channels=2)
-    assert [n for n in range(1, 70) if same.output_size(n)] == [16, 32, 48, 64]
 
 
 @pytest.mark.parametrize(("depth", "padding"), [(1, "valid"), (2, "valid"), (3, "same")])
@@ -69,13 +19,6 @@ def test_forward_agrees_with_the_derived_size(depth, padding):
     net = models.UNet(1, 3, base_channels=2, depth=depth, padding=padding, norm=None)
     size = net.valid_sizes(40)[1]
     assert net(np.zeros((1, 1, size, size), np.float32)).shape == (1, 3, net.output_size(size), net.output_size(size))
-
-
-def test_crops_are_those_of_the_figure():
-    net = models.UNet(1, 2, base_channels=1, padding="valid", norm=None)
-    rows = {row.name: row.output_shape[-1] for row in net.summary((1, 572, 572)).rows}
-    crops = [(rows[f"encoder.{3 - i}.3"] - rows[f"upsample.{i}"]) // 2 for i in range(4)]
-    assert crops == [4, 16, 40, 88]
 
 
 def test_a_wrong_input_says_what_works():
