@@ -1,4 +1,4 @@
-"""U-Net: the twin in PyTorch, prediction of any size, and models on disk; the paper's numbers are in tests/facts/test_07_unet.py."""
+"""U-Net: the twin in PyTorch, prediction of any size, models on disk; the paper's numbers are in tests/facts/test_07_unet.py."""
 
 import importlib.util
 import json
