@@ -30,18 +30,21 @@ def conv_block(
     padding: str = "same",
     norm: str | None = "batch",
     convolution: Layer = nn.Conv2d,
+    bias: bool | None = None,
 ) -> nn.Sequential:
     """Return ``convs`` times 3x3 convolution, (batch norm,) ReLU: a blue box pair of the U-Net, a stage of VGG.
 
     Parameters
     ----------
     padding : "same" keeps the size, "valid" loses a pixel on every side with each convolution
-    norm : "batch" (the convolution then has no bias) or None
-    convolution : makes the layer, ``nn.Conv2d`` or ``separable``
+    norm : "batch" or None
+    convolution : makes the layer, ``nn.Conv2d``, ``nn.ConvTranspose2d`` or ``separable``
+    bias : of the convolutions; by default only without batch norm, which would take it away again (DeconvNet and SegNet have both)
     """
+    bias = norm is None if bias is None else bias
     layers: list[nn.Module] = []
-    for channels in [in_channels] + [out_channels] * (convs - 1):
-        layers.append(convolution(channels, out_channels, 3, padding=1 if padding == "same" else 0, bias=norm is None))
+    for channels in ([in_channels] + [out_channels] * (convs - 1))[:convs]:
+        layers.append(convolution(channels, out_channels, 3, padding=1 if padding == "same" else 0, bias=bias))
         if norm == "batch":
             layers.append(nn.BatchNorm2d(out_channels))
         layers.append(nn.ReLU())
