@@ -112,6 +112,14 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = N
     return total / count
 
 
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Return where the largest number is along ``dim``, or in the flattened tensor; the first of equal ones (as NumPy)."""
+    array = array_module(input.data).asarray(input.data.argmax(axis=dim))
+    if keepdim:
+        array = array.reshape((1,) * input.ndim) if dim is None else array_module(array).expand_dims(array, dim)
+    return Tensor(array)
+
+
 def _spread(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     """Accept f(2, 3) and f((2, 3))."""
     return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
@@ -229,7 +237,7 @@ for _name, _value in {
     "dim": lambda self: self.ndim,
     "sum": sum,
     "mean": mean,
-    "argmax": lambda self, dim=None: Tensor(np.asarray(self.data.argmax(axis=dim))),
+    "argmax": argmax,
     "reshape": reshape,
     "view": reshape,
     "permute": permute,
