@@ -66,7 +66,7 @@ def focal_loss(
     -------
     loss : a 0-d Tensor, or (N, H, W) without reduction
         The mean is over what counts: the sum of weights divides, as in cross-entropy, so that it is NaN where no pixel
-        counts. (torchvision and MONAI divide by the number of scores, N K H W: docs/metrics.md.)
+        counts. (MONAI divides by the number of scores, N K H W: docs/metrics.md.)
 
     Raises
     ------

@@ -432,7 +432,7 @@ def test_what_the_mean_of_the_focal_loss_divides_by(monai, torch):
 
 
 def test_sigmoid_or_softmax_in_the_focal_loss(monai, torch):
-    # MONAI (by default) and torchvision (always) judge each score by itself, as K losses of two classes.
+    # MONAI judges each score by itself if not told otherwise, as K losses of two classes.
     x, y = scores_and_labels(17)
     other = theirs(torch, monai.FocalLoss(to_onehot_y=True), x, y[:, None])[0]
     assert abs(float(losses.FocalLoss()(x, y)) / K - other) > 1e-2

@@ -398,7 +398,9 @@ def test_a_class_that_is_ignored_and_predicted(tm, monai, torch):
     assert m.mean_iou() == pytest.approx(theirs * (CLASSES - 1) / CLASSES, rel=1e-6)
     # MONAI's IoU only drops the class: its pixels still count as false positives of the others.
     x, y = one_hot(torch, prediction), one_hot(torch, target)
-    dropped = monai.compute_iou(x, y, ignore_index=0)[:, 1:]
+    dropped = monai.compute_iou(x, y, ignore_index=0)
+    assert torch.isnan(dropped[:, 0]).all()
+    dropped = dropped[:, 1:]
     np.testing.assert_allclose(dropped, per_image(prediction, target, what="iou")[:, 1:], rtol=1e-6)
     without = np.array([matrix_of(*pair, ignore_index=0).iou() for pair in zip(prediction, target, strict=True)])
     assert (without[:, 1:] > dropped.numpy() + 1e-3).any()
