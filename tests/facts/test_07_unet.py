@@ -83,6 +83,19 @@ def test_parameters_and_products(full):
     assert summary.multiply_accumulates == 150_428_424_448
 
 
+@pytest.mark.slow
+def test_one_forward_pass_in_full_size(full, rng):
+    """572 x 572 pixels through the 31 million weights; a part of it seen alone gives the same scores."""
+    net, _ = full
+    image = rng.random((1, 1, 572, 572), dtype=np.float32)
+    with ms.no_grad():
+        scores = net(image).data
+        corner = net(image[:, :, 16:204, 384:572]).data  # windows that start at multiples of 16 pool alike
+    assert scores.shape == (1, 2, 388, 388)
+    assert scores.std() > 0.1
+    np.testing.assert_allclose(corner, scores[:, :, 16:20, 384:388], rtol=1e-4, atol=1e-4)
+
+
 def test_todays_form_has_batch_norm_and_no_bias_beside_it():
     two = models.UNet(3, 2)
     assert parameters(two) == 31_037_698
