@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conformance.onnx_report import pytest_terminal_summary  # noqa: F401 (a hook: the table of tests/conformance)
 
 # Under xdist each worker gets one thread, so that two workers do not fight over two cores.
 if os.environ.get("PYTEST_XDIST_WORKER"):
