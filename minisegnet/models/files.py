@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import storage
+from ..nn import init
 from .dense import DensePrediction
 from .unet import UNet
 
@@ -60,7 +61,8 @@ def load(path: Any) -> DensePrediction:
         largest = max((n for array in arrays.values() for n in array.shape), default=0)
         if not isinstance(config, dict) or any(isinstance(v, int) and v > max(largest, 64) for v in config.values()):
             raise ValueError(f"its configuration {config} does not fit its arrays")
-        model = ARCHITECTURES[architecture](**config)
+        with init.no_draws():
+            model = ARCHITECTURES[architecture](**config)
         model.load_state_dict(arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the model cannot be built from this file: {error}") from error

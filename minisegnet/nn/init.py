@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -28,14 +31,45 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
     return tensor
 
 
+class _Draws(threading.local):
+    """Whether this thread's random weights are drawn."""
+
+    on = True
+
+
+_draws = _Draws()
+
+
+@contextmanager
+def no_draws() -> Iterator[None]:
+    """``with no_draws():`` random weights are left undefined and the generator untouched, for a network about to be loaded."""
+    before, _draws.on = _draws.on, False
+    try:
+        yield
+    finally:
+        _draws.on = before
+
+
+def _drawn(tensor: Tensor, draw: Callable[[int], np.ndarray]) -> Tensor:
+    """Fill with random numbers, a million at a time: the numbers of one draw without its float64 array of twice the size."""
+    if not _draws.on:
+        return tensor
+    values = np.empty(tensor.shape, tensor.dtype)
+    flat = values.reshape(-1)
+    for start in range(0, flat.size, 2**20):
+        part = flat[start : start + 2**20]
+        part[...] = draw(part.size)
+    return _fill(tensor, values)
+
+
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Fill with numbers between a and b."""
-    return _fill(tensor, random.generator().uniform(a, b, tensor.shape))
+    return _drawn(tensor, lambda count: random.generator().uniform(a, b, count))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Fill with normal numbers."""
-    return _fill(tensor, random.generator().normal(mean, std, tensor.shape))
+    return _drawn(tensor, lambda count: random.generator().normal(mean, std, count))
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
