@@ -9,10 +9,11 @@ from typing import Any
 from .. import storage
 from ..nn import init
 from .dense import DensePrediction
+from .fcn import FCN
 from .unet import UNet
 
 FORMAT = "minisegnet-model-1"
-ARCHITECTURES = {"UNet": UNet}
+ARCHITECTURES = {"FCN": FCN, "UNet": UNet}
 PRETRAINED = Path(__file__).parent / "pretrained"
 
 
