@@ -94,6 +94,7 @@ class DensePrediction(Module):
         TypeError, ValueError
             For another shape, another number of channels, integers other than uint8, or NaN in the image.
         """
+        from ..data.augmentation import mirrored
         from ..data.tiling import predict_tiled
 
         pixels = self._pixels(image)
@@ -111,10 +112,14 @@ class DensePrediction(Module):
             kept = self._tile(size, lost if valid else 0)
 
             def run(windows: np.ndarray) -> np.ndarray:
+                (height, width), least = windows.shape[2:], self.valid_sizes(1, 1)[0]
+                if min(height, width) < least:  # an image smaller than the network takes: more mirrored pixels
+                    rows, columns = (mirrored(np.arange(max(n, least)), n) for n in (height, width))
+                    windows = windows[:, :, rows[:, None], columns]
                 with no_grad():
                     scores = self.forward(Tensor(to_device(np.ascontiguousarray(windows), device)))
                     chances = F.softmax(scores, 1) if self.num_classes > 1 else F.sigmoid(scores)
-                return to_device(chances.data, "cpu")
+                return to_device(chances.data, "cpu")[:, :, :height, :width]
 
             return predict_tiled(
                 run, pixels, tile=kept, margin=margin, multiple=self.stride, valid=valid, out=out, progress=progress

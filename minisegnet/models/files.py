@@ -8,12 +8,14 @@ from typing import Any
 
 from .. import storage
 from ..nn import init
+from .deconvnet import DeconvNet
 from .dense import DensePrediction
 from .fcn import FCN
+from .segnet import SegNet
 from .unet import UNet
 
 FORMAT = "minisegnet-model-1"
-ARCHITECTURES = {"FCN": FCN, "UNet": UNet}
+ARCHITECTURES = {"DeconvNet": DeconvNet, "FCN": FCN, "SegNet": SegNet, "UNet": UNet}
 PRETRAINED = Path(__file__).parent / "pretrained"
 
 
@@ -60,7 +62,7 @@ def load(path: Any) -> DensePrediction:
     try:
         config, about = json.loads(metadata["config"]), json.loads(metadata.get("about", "{}"))
         largest = max((n for array in arrays.values() for n in array.shape), default=0)
-        if not isinstance(config, dict) or any(isinstance(v, int) and v > max(largest, 64) for v in config.values()):
+        if not isinstance(config, dict) or any(isinstance(v, int) and v > max(largest, 128) for v in config.values()):
             raise ValueError(f"its configuration {config} does not fit its arrays")
         with init.no_draws():
             model = ARCHITECTURES[architecture](**config)

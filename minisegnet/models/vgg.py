@@ -98,7 +98,7 @@ class SwitchDecoder(nn.Module):
 
     Parameters
     ----------
-    widths, convs : the encoder's, fine to coarse
+    widths, convs : the encoder's, fine to coarse; the finest stage may have no convolution
     norm, bias : as in ``VGGEncoder``
     convolution : makes the 3x3 layers, ``nn.Conv2d`` or ``nn.ConvTranspose2d``
     """
@@ -116,8 +116,9 @@ class SwitchDecoder(nn.Module):
         finer = [widths[0], *widths]
         for level in reversed(range(len(widths))):
             options: dict[str, Any] = {"norm": norm, "bias": bias, "convolution": convolution}
-            same = conv_block(widths[level], widths[level], convs[level] - 1, **options)
-            self.stages.append(nn.Sequential(*same, *conv_block(widths[level], finer[level], 1, **options)))
+            same = conv_block(widths[level], widths[level], max(convs[level] - 1, 0), **options)
+            last = conv_block(widths[level], finer[level], min(convs[level], 1), **options)
+            self.stages.append(nn.Sequential(*same, *last))
 
     def forward(self, x: Any, switches: Sequence[Switches]) -> Tensor:
         """Return (N, widths[0], H, W) of the coarsest feature and the encoder's switches, fine to coarse."""
