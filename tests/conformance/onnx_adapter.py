@@ -74,7 +74,7 @@ def resize(
     keep_aspect_ratio_policy="stretch",
     nearest_mode="round_prefer_floor",
 ):
-    """ "nearest" is ONNX's asymmetric and floor, "nearest-exact" its half_pixel and round_prefer_ceil.
+    """Resize by ``interpolate``: "nearest" is asymmetric and floor, "nearest-exact" half_pixel and round_prefer_ceil.
 
     ONNX's default, round_prefer_floor, is the mirror image of the latter: flip, resize, flip back.
     """

@@ -2,6 +2,7 @@
 
 import warnings
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import onnx_adapter  # noqa: E402
 import onnx_cases  # noqa: E402
 from onnx_cases import AGAIN, IN_SCOPE, all_cases, cases_to_run, why_left_out  # noqa: E402
 from onnx_check import check  # noqa: E402
-from onnx_report import COUNT, LEFT_OUT  # noqa: E402
+from onnx_report import BACKENDS, COUNT, LEFT_OUT, table  # noqa: E402
 
 # How many cases ran when this was written, with onnx 1.23: a change that loses some must not go unnoticed.
 AT_LEAST = {
@@ -79,6 +80,16 @@ def test_at_least_as_many_cases_run_as_when_this_was_written():
     assert set(IN_SCOPE) <= set(AT_LEAST)
 
 
+def test_the_page_in_the_docs_shows_the_table_of_today():
+    if not onnx.__version__.startswith("1.23."):
+        pytest.skip(f"docs/conformance.md counts the cases of onnx 1.23, this is {onnx.__version__}")
+    ran = Counter((case.row, backend) for case in cases_to_run() for backend in BACKENDS)
+    page = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text(encoding="utf-8")
+    lines = table(ran, ran, onnx_cases.left_out())
+    assert [line for line in lines if line not in page.splitlines()] == []
+
+
+@pytest.mark.slow
 def test_no_case_hides_in_a_module_that_was_not_imported():
     from onnx.backend.test.loader import load_model_tests
 
