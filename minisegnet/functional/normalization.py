@@ -41,12 +41,47 @@ class BatchNormEvaluation(Function):
 
     @staticmethod
     def backward(ctx: Context, grad_output: Any) -> Any:
-        input, weight = ctx.saved_tensors
+        input, weight = ctx.saved_tensors[:2]
         grad_bias = grad_output.sum(axis=(0, 2, 3), dtype=np.float64)
         grad_weight = ((grad_output * input).sum(axis=(0, 2, 3), dtype=np.float64) - grad_bias * ctx.mean) * ctx.inverse
         scale = weight * ctx.inverse
         grad_input = ctx.kernels.channel_affine(grad_output, scale, scale * 0) if ctx.needs_input_grad[0] else None
         return grad_input, grad_weight.astype(weight.dtype), grad_bias.astype(weight.dtype), None, None, None
+
+
+class BatchNormReLUTraining(Function):
+    """Batch norm in training and ReLU, fused; the sign of the output is computed again in backward, not kept."""
+
+    @staticmethod
+    def forward(ctx: Context, input: Any, weight: Any, bias: Any, eps: float) -> Any:
+        ctx.kernels, ctx.eps = kernels_for(input, weight, bias), eps
+        output, mean, variance = ctx.kernels.batch_norm_relu(input, weight, bias, eps)
+        ctx.save_for_backward(input, weight, bias, mean, variance)
+        return output, mean, variance
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Any, *_: Any) -> Any:
+        return *ctx.kernels.batch_norm_relu_grad(grad_output, *ctx.saved_tensors, ctx.eps), None
+
+
+class BatchNormReLUEvaluation(Function):
+    """Batch norm with fixed statistics and ReLU, fused: one multiplication, one addition and one comparison a pixel."""
+
+    @staticmethod
+    def forward(ctx: Context, input: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: float) -> Any:
+        ctx.kernels = kernels_for(input, weight, bias)
+        ctx.mean, ctx.inverse = mean, 1 / array_module(variance).sqrt(variance + eps)
+        scale = weight * ctx.inverse
+        output = ctx.kernels.channel_affine_relu(input, scale, bias - mean * scale)
+        ctx.save_for_backward(input, weight, output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Any) -> Any:
+        output = ctx.saved_tensors[2]
+        return BatchNormEvaluation.backward(
+            ctx, grad_output * ~(output <= 0)
+        )  # a NaN lets it pass, as in the other one
 
 
 def batch_norm(
@@ -75,12 +110,49 @@ def batch_norm(
     ValueError
         If a size is not C, or a batch has a single value a channel, which has no variance.
     """
+    functions = BatchNormTraining, BatchNormEvaluation
+    return _normalized(functions, input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def batch_norm_relu(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Return relu(batch_norm(...)) by kernels that pass over memory once less; ``nn.Sequential`` calls it for such a pair."""
+    functions = BatchNormReLUTraining, BatchNormReLUEvaluation
+    return _normalized(functions, input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def may_fuse_relu(input: Any) -> bool:
+    """Return whether ``batch_norm_relu`` would compute with the kernels that ``batch_norm`` has now: none is replaced."""
+    bypassed = {"batch_norm", "batch_norm_grad", "channel_affine"}
+    return not bypassed & kernels_for(unwrap(input)).replaced.keys()
+
+
+def _normalized(
+    functions: tuple[type[Function], type[Function]],
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any,
+    bias: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """Check what came, apply one of the two functions (training, evaluation), and move the running statistics."""
     x = float_tensor(input, "batch_norm")
     if x.ndim not in (2, 4):
         raise ValueError(f"batch_norm: input must have the axes (N, C, H, W) or (N, C), got shape {x.shape}")
     if x.ndim == 2:
-        flat = batch_norm(x[:, :, None, None], running_mean, running_var, weight, bias, training, momentum, eps)
-        return flat[:, :, 0, 0]
+        x = x[:, :, None, None]
+        return _normalized(functions, x, running_mean, running_var, weight, bias, training, momentum, eps)[:, :, 0, 0]
     channels = x.shape[1]
     xp = array_module(x.data)
     w = float_tensor(xp.ones(channels, x.dtype) if weight is None else weight, "batch_norm", "weight")
@@ -95,7 +167,7 @@ def batch_norm(
             )
     if not training and running_mean is not None and running_var is not None:
         mean, variance = (unwrap(s).astype(np.float64) for s in (running_mean, running_var))
-        return BatchNormEvaluation.apply(x, w, b, mean, variance, eps)
+        return functions[1].apply(x, w, b, mean, variance, eps)
     if not training:
         raise ValueError("batch_norm: running_mean and running_var are needed when training=False")
     count = x.data.size // max(channels, 1)
@@ -103,7 +175,7 @@ def batch_norm(
         raise ValueError(
             f"batch_norm: training needs more than one value a channel, got input {x.shape}: one has no variance"
         )
-    output, mean, variance = BatchNormTraining.apply(x, w, b, eps)
+    output, mean, variance = functions[0].apply(x, w, b, eps)
     if count:
         _update(running_mean, mean.data, momentum)
         _update(running_var, variance.data * (count / (count - 1)), momentum)

@@ -63,6 +63,10 @@ def _batch_norm_grad_shape(grad_output, input, weight, mean, variance, eps=1e-5)
     return input.shape, (input.shape[1],), (input.shape[1],)
 
 
+def _batch_norm_relu_grad_shape(grad_output, input, weight, bias, mean, variance, eps=1e-5):
+    return input.shape, (input.shape[1],), (input.shape[1],)
+
+
 def _channel_affine_shape(input, scale, shift):
     return (input.shape,)
 
@@ -101,6 +105,9 @@ KERNELS = {
     "batch_norm": Kernel("normalization", _batch_norm_shape),
     "batch_norm_grad": Kernel("normalization", _batch_norm_grad_shape),
     "channel_affine": Kernel("normalization", _channel_affine_shape),
+    "batch_norm_relu": Kernel("normalization", _batch_norm_shape),
+    "batch_norm_relu_grad": Kernel("normalization", _batch_norm_relu_grad_shape),
+    "channel_affine_relu": Kernel("normalization", _channel_affine_shape),
     "softmax_cross_entropy": Kernel("loss", _softmax_cross_entropy_shape),
     "softmax_cross_entropy_grad": Kernel("loss", _softmax_cross_entropy_grad_shape),
 }

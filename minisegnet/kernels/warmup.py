@@ -74,6 +74,12 @@ EXAMPLES: dict[str, Example] = {
     "batch_norm": lambda t, earlier: (_image(t), _vector(t), _vector(t)),
     "batch_norm_grad": lambda t, earlier: (_image(t), _image(t), _vector(t), *earlier["batch_norm"][1:]),
     "channel_affine": lambda t, earlier: (_image(t), *earlier["batch_norm"][1:]),
+    "batch_norm_relu": lambda t, earlier: (_image(t), _vector(t), _vector(t)),
+    "batch_norm_relu_grad": lambda t, earlier: (
+        *(_image(t), _image(t), _vector(t), _vector(t)),
+        *earlier["batch_norm_relu"][1:],
+    ),
+    "channel_affine_relu": lambda t, earlier: (_image(t), *earlier["batch_norm_relu"][1:]),
     "softmax_cross_entropy": lambda t, earlier: _scores(t),
     "softmax_cross_entropy_grad": lambda t, earlier: (
         earlier["softmax_cross_entropy"][0],

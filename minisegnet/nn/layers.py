@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -185,13 +186,17 @@ class BatchNorm2d(Module):
 
     def forward(self, input: Any) -> Tensor:
         """Normalize (N, num_features, H, W): by the batch when training, by the running statistics otherwise."""
+        return self.normalize(input, F.batch_norm)
+
+    def normalize(self, input: Any, function: Callable[..., Tensor]) -> Tensor:
+        """Call ``function``, ``F.batch_norm`` or one that does more, with what this layer holds; count the batch."""
         if len(input.shape) != 4:
             raise ValueError(f"BatchNorm2d: input must have 4 axes (N, C, H, W), got shape {tuple(input.shape)}")
         momentum = self.momentum
         if self.training and self.track_running_stats:
             self.num_batches_tracked.data += 1
             momentum = 1 / int(self.num_batches_tracked.data) if momentum is None else momentum
-        return F.batch_norm(
+        return function(
             input,
             self.running_mean,
             self.running_var,

@@ -161,6 +161,9 @@ def test_nan_and_infinity_are_not_hidden(kernels, rng):
         np.testing.assert_array_equal(np.isnan(variance), [False, True, False])
         assert np.isnan(output[:, 1]).all()
         assert np.isfinite(output[:, ::2]).all()
+        fused = kernels.batch_norm_relu(images, np.ones(3, np.float32), np.zeros(3, np.float32))[0]
+        np.testing.assert_array_equal(np.isnan(fused), np.isnan(output))
+    assert np.isnan(kernels.channel_affine_relu(np.full((1, 1, 1, 1), np.nan), np.ones(1), np.ones(1))).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -173,6 +176,67 @@ def test_channel_affine(kernels, rng, dtype):
     # Evaluation of a channel that lies far from zero: one rounding, not one of input * scale and one of the sum.
     far = np.float32([[[[10000.5]]]])
     assert kernels.channel_affine(far, np.array([300.0]), np.array([-3000000.0])).item() == 150
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches())
+def test_with_relu_it_is_batch_norm_and_then_relu(small_blocks, batch):
+    images, weight, bias, grad_output = batch
+    for kernels in BACKENDS.values():
+        output, *statistics = kernels.batch_norm(images, weight, bias)
+        with unchanged(images, weight, bias, grad_output):
+            fused, *fused_statistics = kernels.batch_norm_relu(images, weight, bias)
+            results = kernels.batch_norm_relu_grad(grad_output, images, weight, bias, *statistics)
+        assert_identical(tuple(fused_statistics), tuple(statistics))
+        np.testing.assert_array_equal(fused, np.maximum(output, 0))
+        assert fused.dtype == images.dtype
+        passed = np.where(output > 0, grad_output, 0)
+        assert_identical(results, kernels.batch_norm_grad(passed, images, weight, *statistics))
+        scale, shift = weight.astype(float), bias.astype(float)
+        expected = np.maximum(kernels.channel_affine(images, scale, shift), 0)
+        np.testing.assert_array_equal(kernels.channel_affine_relu(images, scale, shift), expected)
+
+
+def test_with_relu_the_gradient_is_pytorchs(kernels, rng):
+    torch = pytest.importorskip("torch")
+    images, grad_output = rng.standard_normal((2, 3, 5, 7, 9))
+    weight, bias = rng.standard_normal((2, 5))
+    leaves = [torch.from_numpy(a.copy()).requires_grad_() for a in (images, weight, bias)]
+    expected = torch.relu(torch.nn.functional.batch_norm(leaves[0], None, None, *leaves[1:], training=True))
+    expected.backward(torch.from_numpy(grad_output))
+    output, mean, variance = kernels.batch_norm_relu(images, weight, bias)
+    np.testing.assert_allclose(output, expected.detach(), rtol=1e-12, atol=1e-13)
+    for grad, leaf in zip(
+        kernels.batch_norm_relu_grad(grad_output, images, weight, bias, mean, variance), leaves, strict=True
+    ):
+        np.testing.assert_allclose(grad, leaf.grad, rtol=1e-10, atol=1e-12)
+
+
+def test_the_gradient_passes_where_the_forward_was_positive_and_nowhere_else(rng):
+    """Both compute the sign from the input; a sum of ones counts where they say it is positive."""
+    images = rng.standard_normal((4, 16, 33, 31)).astype(np.float32)
+    weight, bias = rng.standard_normal((2, 16)).astype(np.float32)
+    output, mean, variance = numba_cpu.batch_norm_relu(images, weight, bias)
+    grads = numba_cpu.batch_norm_relu_grad(np.ones_like(images), images, weight, bias, mean, variance)
+    np.testing.assert_array_equal(grads[2], (output > 0).sum(axis=(0, 2, 3)))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 16, 80, 257, 1000])
+@pytest.mark.parametrize("pixels", [1, 2, 31, 1025])
+def test_rows_and_blocks_end_where_the_image_does(rng, channels, pixels):
+    """Few channels and many, fewer and more than a row holds; pixels that fill neither the last row nor the last block."""
+    images, grad = rng.standard_normal((2, 1, channels, 1, pixels)).astype(np.float32)
+    weight, bias = rng.standard_normal((2, channels)).astype(np.float32)
+    results = numba_cpu.batch_norm_relu(images, weight, bias)
+    expected = reference.batch_norm_relu(images, weight, bias)
+    np.testing.assert_allclose(results[1], expected[1], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(results[2], expected[2], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(results[0], expected[0], rtol=2e-7, atol=1e-12)
+    grads = numba_cpu.batch_norm_relu_grad(grad, images, weight, bias, *expected[1:])
+    wanted = reference.batch_norm_relu_grad(grad, images, weight, bias, *expected[1:])
+    for result, want in zip(grads, wanted, strict=True):
+        # one rounding to float32, of numbers that were summed in float64: as large as the terms, which cancel for 1 pixel
+        np.testing.assert_allclose(result, want, rtol=2e-7, atol=1e-9 * (1 + abs(weight).max() / 1e-5**0.5))
 
 
 @pytest.mark.parametrize("name", ["contiguous", "channels-last", "strided", "upside down", "read-only"])
@@ -194,6 +258,9 @@ def test_compiled_kernels_stay_channels_last(rng):
     assert is_channels_last(output)
     assert is_channels_last(numba_cpu.batch_norm_grad(output, images, weight, mean, variance)[0])
     assert is_channels_last(numba_cpu.channel_affine(images, mean, variance))
+    assert is_channels_last(numba_cpu.batch_norm_relu(images, weight, weight)[0])
+    assert is_channels_last(numba_cpu.batch_norm_relu_grad(output, images, weight, weight, mean, variance)[0])
+    assert is_channels_last(numba_cpu.channel_affine_relu(images, mean, variance))
 
 
 def small_results():
@@ -201,7 +268,8 @@ def small_results():
     weight = np.ones(5, np.float32)
     output, mean, variance = numba_cpu.batch_norm(images, weight, weight)
     grads = numba_cpu.batch_norm_grad(grad, images, weight, mean, variance)
-    return output, mean, variance, *grads, numba_cpu.channel_affine(images, mean, variance)
+    fused = numba_cpu.batch_norm_relu_grad(grad, images, weight, weight, mean, variance)
+    return output, mean, variance, *grads, *fused, numba_cpu.channel_affine_relu(images, mean, variance)
 
 
 def test_threads_change_no_bit():
