@@ -141,7 +141,7 @@ class DensePrediction(Module):
         return (size - (self.output_size(size) or 0)) // 2
 
     def _tile(self, size: int, lost: int) -> int:
-        """Return the smallest tile of at least ``size`` pixels that the network can produce; without loss, in steps of the stride."""
+        """Return the smallest tile of at least ``size`` pixels that the network can produce; in strides where nothing is lost."""
         size = max(size, 1)
         while self.output_size(size + 2 * lost) is None or (lost == 0 and size % self.stride):
             size += 1

@@ -115,7 +115,8 @@ class FCN(DensePrediction):
         *to_fuse, to_image = zip(self.upsample, self.crops, strict=True)
         for (up, offset), head in zip(to_fuse, self.skip_heads, strict=True):
             x = up(x)
-            x = x + _crop(head(features.pop()), offset, x.shape[2:])
+            skip = _crop(head(features.pop()), offset, x.shape[2:])
+            x = _crop(x, 0, skip.shape[2:]) + skip  # a small fc6 can leave x more pixels at the end than the skip has
         up, offset = to_image
         return _crop(up(x), offset, image_size)
 
@@ -182,5 +183,7 @@ def _after(chain: CoordinateMap, layers: Iterable[nn.Module]) -> CoordinateMap:
 
 
 def _crop(x: Tensor, offset: int, size: tuple[int, int]) -> Tensor:
-    """Return ``size`` pixels of (N, K, H, W) from ``offset`` on, on both axes."""
+    """Return up to ``size`` pixels of (N, K, H, W) from ``offset`` on, on both axes."""
+    if offset == 0 and x.shape[2:] == size:
+        return x
     return x[:, :, offset : offset + size[0], offset : offset + size[1]]
