@@ -1,7 +1,8 @@
 """Convolution in its three directions: every algorithm against NumPy, NumPy against loops, and all against PyTorch.
 
 Errors are held against what rounding allows. A float32 sum of K products is off by at most about K * eps times the sum
-of the products' absolute values, which is the same convolution of absolute values, computed in float64.
+of the products' absolute values, which is the same convolution of absolute values, computed in float64. For Winograd the
+same holds step by step: its linear maps with absolute values in the place of all matrices and numbers (``winograd_bound``).
 """
 
 import inspect
@@ -55,20 +56,25 @@ class Case:
             )
         return np.prod(kernel) * (channels if direction == "conv2d" else outputs) + 1
 
-    def check(self, functions, direction, expected=None, terms=None):
+    def as_type(self, dtype):
+        """Return the same case with arrays of another type."""
+        other = Case.__new__(Case)
+        other.__dict__ |= {k: v.astype(dtype) if isinstance(v, np.ndarray) else v for k, v in self.__dict__.items()}
+        return other
+
+    def check(self, functions, direction, expected=None, terms=None, winograd=False):
         """Fail where the result is further from float64's than rounding explains, or of another shape or type."""
         result = self.call(functions, direction)
-        with_doubles = Case.__new__(Case)
-        with_doubles.__dict__.update(
-            {k: v.astype(np.float64) if isinstance(v, np.ndarray) else v for k, v in self.__dict__.items()}
-        )
         if expected is None:
-            expected = with_doubles.call(reference, direction)
+            expected = self.as_type(np.float64).call(reference, direction)
         assert isinstance(result, np.ndarray)
         assert result.dtype == self.input.dtype
         assert result.shape == expected.shape
         eps = np.finfo(self.input.dtype).eps
-        bound = (terms or self.terms(direction)) * eps * self.call(reference, direction, absolute=True)
+        if winograd:
+            bound = eps * winograd_bound(self.as_type(np.float64), direction)
+        else:
+            bound = (terms or self.terms(direction)) * eps * self.call(reference, direction, absolute=True)
         error = abs(result - expected)
         assert (error <= bound + 1e-300).all(), f"{direction}: error {error.max():.2e} beyond {bound.max():.2e}"
         return result
@@ -85,10 +91,61 @@ def one_thread():
     numba.set_num_threads(before)
 
 
+INPUT, FILTER, OUTPUT = (  # the matrices B^T, G and A^T of F(4x4, 3x3) (Lavin and Gray, 2016, section 4.3)
+    np.array(rows, dtype=float)
+    for rows in (
+        [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0],
+         [0, 4, 0, -5, 0, 1]],
+        [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6], [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6],
+         [0, 0, 1]],
+        [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
+    )
+)  # fmt: skip
+
+
+def tiles_of(images, step, size, top, left, count):
+    """Return (N, tiles down, tiles across, C, size, size): the tiles ``step`` apart, the first from (-top, -left)."""
+    n, c, h, w = images.shape
+    down, across = count
+    room = [(0, 0), (0, 0), (top, down * step + size), (left, across * step + size)]
+    room = [(max(a, 0), b) for a, b in room]
+    padded = np.pad(images, room)[:, :, max(-top, 0) :, max(-left, 0) :]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), (2, 3))[:, :, ::step, ::step]
+    return windows[:, :, :down, :across].transpose(0, 2, 3, 1, 4, 5)
+
+
+def winograd_bound(case, direction, exact=False):
+    """Return how far Winograd's result may be off, in units of eps, or with ``exact`` the result itself.
+
+    Every step is a linear map whose sums are off by at most their number of terms times eps times the same map of absolute
+    values; (terms of all steps) times the whole chain of absolute maps is a bound (Higham, 2002, section 3.1).
+    """
+    magnitude = (lambda a: a) if exact else abs
+    b, g, a = magnitude(INPUT), magnitude(FILTER), magnitude(OUTPUT)
+    p, x, w, gy = case.options["padding"], case.input, case.weight, case.grad_output
+    if direction == "conv2d_grad_weight":
+        count = -(-gy.shape[2] // 4), -(-gy.shape[3] // 4)
+        d = b @ magnitude(tiles_of(x, 4, 6, *p, count)) @ b.T
+        e = a.T @ magnitude(tiles_of(gy, 4, 4, 0, 0, count)) @ a
+        result = g.T @ np.einsum("nyxcij,nyxoij->ocij", d, e) @ g
+        return result if exact else (len(gy) * count[0] * count[1] + 24) * result
+    if direction == "conv2d":
+        image, weight, size, (top, left), start = x, w, gy.shape[2:], p, case.bias
+    else:
+        image, weight, size = gy, w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3), x.shape[2:]
+        (top, left), start = (2 - p[0], 2 - p[1]), np.zeros(w.shape[1])
+    count = -(-size[0] // 4), -(-size[1] // 4)
+    d = b @ magnitude(tiles_of(image, 4, 6, top, left, count)) @ b.T
+    m = a @ np.einsum("ocij,nyxcij->nyxoij", g @ magnitude(weight) @ g.T, d) @ a.T
+    y = m.transpose(0, 3, 1, 4, 2, 5).reshape(len(image), len(weight), 4 * count[0], 4 * count[1])
+    y = y[:, :, : size[0], : size[1]] + magnitude(start)[:, None, None]
+    return y if exact else (weight.shape[1] + 24) * y
+
+
 def algorithms(case):
     """Return the names of the algorithms that can serve a case."""
-    depthwise = case.weight.shape[1] == 1 and case.options["groups"] > 1
-    return ["shifts", "depthwise"] if depthwise else ["shifts"]
+    options = [case.options[name] for name in ("stride", "dilation", "groups")]
+    return [n for n in numba_cpu.MODULES if numba_cpu.fits(n, case.input.dtype, case.weight.shape, *options)]
 
 
 def forced(name):
@@ -122,8 +179,10 @@ def test_reference_and_every_algorithm_agree_with_plain_loops(name, direction):
     case = SMALL[name]
     expected = case.call(naive, direction)
     case.check(reference, direction, expected, terms=2 * case.terms(direction))
-    for algorithm in algorithms(case):
-        case.check(forced(algorithm), direction, expected, terms=2 * case.terms(direction))
+    for typed in (case, case.as_type(np.float32)):
+        expected = typed.as_type(np.float64).call(naive, direction)
+        for name in algorithms(typed):
+            typed.check(forced(name), direction, expected, 2 * case.terms(direction), winograd=name == "winograd")
 
 
 @st.composite
@@ -146,7 +205,7 @@ def cases(draw):
 def test_any_geometry(case):
     for algorithm in algorithms(case):
         for direction in DIRECTIONS:
-            case.check(forced(algorithm), direction)
+            case.check(forced(algorithm), direction, winograd=algorithm == "winograd")
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -160,8 +219,9 @@ def test_gradients_of_an_input_larger_than_what_was_read(case, more_rows, more_c
     case = Case(shape, case.weight.shape, **case.options, extra=extra)
     for direction in DIRECTIONS[1:]:
         expected = case.call(naive, direction)
-        for functions in (reference, *map(forced, algorithms(case))):
-            case.check(functions, direction, expected, terms=2 * case.terms(direction))
+        case.check(reference, direction, expected, terms=2 * case.terms(direction))
+        for name in algorithms(case):
+            case.check(forced(name), direction, expected, 2 * case.terms(direction), winograd=name == "winograd")
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -175,6 +235,12 @@ def test_the_three_directions_are_one_trilinear_form(case):
         forms = (output * case.grad_output).sum(), (grad_input * case.input).sum(), (grad_weight * case.weight).sum()
         scale = (abs(case.grad_output) * case.call(reference, "conv2d", absolute=True)).sum()
         tolerance = 2 * case.terms("conv2d") * np.finfo(case.input.dtype).eps * scale
+        if algorithm == "winograd":
+            doubles = case.as_type(np.float64)
+            tolerance = np.finfo(np.float32).eps * sum(
+                (abs(factor) * winograd_bound(doubles, d)).sum()
+                for d, factor in zip(DIRECTIONS, (case.grad_output, case.input, case.weight), strict=True)
+            )
         np.testing.assert_allclose(forms, forms[0], rtol=0, atol=tolerance + 1e-300)
 
 
@@ -191,12 +257,46 @@ EDGES = [
 ]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("shifts", np.float32), ("shifts", np.float64), ("direct", np.float32), ("winograd", np.float32)],
+)
 @pytest.mark.parametrize(("channels", "outputs", "size"), EDGES)
-def test_shifts_with_many_channels_and_awkward_tails(channels, outputs, size, dtype):
+def test_many_channels_and_awkward_tails(channels, outputs, size, name, dtype):
     case = Case((2, channels, size, size + 1), (outputs, channels, 3, 3), padding=(1, 1), dtype=dtype)
     for direction in DIRECTIONS:
-        case.check(forced("shifts"), direction)
+        case.check(forced(name), direction, winograd=name == "winograd")
+
+
+def test_the_bound_of_winograd_comes_from_winograd():
+    """The chain of maps that gives the bound gives, without absolute values, the convolution itself."""
+    case = Case((2, 3, 9, 6), (4, 3, 3, 3), padding=(1, 0))
+    for direction in DIRECTIONS:
+        np.testing.assert_allclose(
+            winograd_bound(case, direction, exact=True), case.call(reference, direction), atol=1e-12
+        )
+
+
+@pytest.mark.usefixtures("one_thread")
+@given(st.data())
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_winograd_over_any_size(data):
+    sizes, padding = data.draw(st.tuples(*[st.integers(1, 14)] * 2)), data.draw(st.tuples(*[st.integers(0, 3)] * 2))
+    assume(all(n + 2 * p >= 3 for n, p in zip(sizes, padding, strict=True)))
+    images, channels, outputs = (data.draw(st.integers(*ends)) for ends in ((0, 3), (1, 20), (1, 35)))
+    case = Case((images, channels, *sizes), (outputs, channels, 3, 3), padding=padding, dtype=np.float32)
+    for direction in DIRECTIONS:
+        case.check(forced("winograd"), direction, winograd=True)
+
+
+@pytest.mark.parametrize("channels", [24, 64])
+def test_winograd_is_as_accurate_as_published(channels):
+    """Relative to the largest output, a few millionths: about five times direct sums (Lavin and Gray, 2016, table 4)."""
+    case = Case((1, channels, 32, 32), (32, channels, 3, 3), padding=(1, 1), dtype=np.float32)
+    for direction in DIRECTIONS:
+        exact = case.as_type(np.float64).call(reference, direction)
+        error = abs(case.call(forced("winograd"), direction) - exact)
+        assert np.sqrt((error**2).mean() / (exact**2).mean()) < 3e-6
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -214,12 +314,31 @@ def test_depthwise_with_many_channels(channels, options, dtype):
 def test_kernels_that_do_not_fill_the_innermost_loop(kernel, stride, groups):
     case = Case((2, 21, 20, 18), (15, 21 // groups, *kernel), stride, (2, 0), groups=groups, dtype=np.float32)
     for direction in DIRECTIONS:
-        case.check(forced("shifts"), direction)
+        for name in ("shifts", "direct"):
+            case.check(forced(name), direction)
 
 
-@pytest.mark.parametrize(("groups", "expected"), [(1, "shifts"), (2, "shifts"), (6, "depthwise")])
-def test_the_kernel_runs_the_algorithm_it_chose(groups, expected, monkeypatch):
-    case = Case((1, 6, 5, 5), (6, 6 // groups, 3, 3), groups=groups)
+CHOICES = {  # geometry: the algorithm of each direction
+    "3x3, many channels": (Case((2, 48, 32, 32), (48, 48, 3, 3), padding=(1, 1), dtype=np.float32), ["winograd"] * 3),
+    "3x3, few tiles": (
+        Case((1, 48, 8, 8), (48, 48, 3, 3), padding=(1, 1), dtype=np.float32),
+        ["winograd", "winograd", "direct"],
+    ),
+    "3x3, tiles mostly empty": (Case((1, 48, 5, 5), (48, 48, 3, 3), padding=(1, 1), dtype=np.float32), ["direct"] * 3),
+    "3x3, stride 2": (Case((1, 48, 9, 9), (48, 48, 3, 3), (2, 2), (1, 1), dtype=np.float32), ["direct"] * 3),
+    "3x3, dilated": (Case((1, 48, 9, 9), (48, 48, 3, 3), (1, 1), (2, 2), (2, 2), dtype=np.float32), ["direct"] * 3),
+    "an image": (Case((1, 3, 9, 9), (16, 3, 3, 3), padding=(1, 1), dtype=np.float32), ["direct", "shifts", "direct"]),
+    "few channels": (Case((1, 6, 5, 5), (6, 6, 3, 3), dtype=np.float32), ["shifts"] * 3),
+    "groups": (Case((1, 32, 5, 5), (32, 16, 3, 3), groups=2, dtype=np.float32), ["direct"] * 3),
+    "one channel a filter": (Case((1, 6, 5, 5), (6, 1, 3, 3), groups=6, dtype=np.float32), ["depthwise"] * 3),
+    "one channel alone": (Case((1, 1, 5, 5), (1, 1, 3, 3), dtype=np.float32), ["shifts"] * 3),
+    "doubles": (Case((2, 48, 32, 32), (48, 48, 3, 3), padding=(1, 1)), ["shifts"] * 3),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_the_kernel_runs_the_algorithm_it_chose(name, monkeypatch):
+    case, expected = CHOICES[name]
     ran = []
     for direction in DIRECTIONS:
         spies = {
@@ -227,12 +346,8 @@ def test_the_kernel_runs_the_algorithm_it_chose(groups, expected, monkeypatch):
             for name, function in numba_cpu.ALGORITHMS[direction].items()
         }
         monkeypatch.setitem(numba_cpu.ALGORITHMS, direction, spies)
-        case.check(numba_cpu, direction)
-    assert ran == [expected] * 3
-
-
-def test_one_channel_alone_is_no_depthwise_convolution():
-    assert numba_cpu.choose(group_channels=1, groups=1) == "shifts"
+        case.call(numba_cpu, direction)
+    assert ran == expected
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -282,8 +397,10 @@ def test_what_is_not_finite_shows_where_it_was_read_and_nowhere_else(value):
 
 def same_bits_with_any_number_of_threads():
     shifts = Case((2, 9, 40, 37), (10, 9, 3, 3), padding=(1, 1), dtype=np.float32)
+    many = Case((2, 20, 40, 37), (33, 20, 3, 3), padding=(1, 1), dtype=np.float32)
     depthwise = Case((2, 6, 40, 37), (6, 1, 3, 3), padding=(1, 1), groups=6, dtype=np.float32)
-    assert_same_with_any_threads(lambda: [c.call(numba_cpu, d) for c in (shifts, depthwise) for d in DIRECTIONS])
+    runs = [("shifts", shifts), ("direct", many), ("winograd", many), ("depthwise", depthwise)]
+    assert_same_with_any_threads(lambda: [c.call(forced(name), d) for name, c in runs for d in DIRECTIONS])
 
 
 def test_the_same_bits_with_any_number_of_threads():

@@ -3,31 +3,77 @@
 The meaning of every parameter is in ``reference.py``. Images come and go as (N, C, H, W) views of channels-last memory.
 An algorithm is a function with its kernel's signature; ``ALGORITHMS`` names them, ``choose`` picks one:
 
-- "shifts" (``numba_cpu_shifts.py``): any convolution, as a weighted sum of shifted planes;
-- "depthwise" (``numba_cpu_depthwise.py``): every filter reads one channel.
+- "winograd" (``numba_cpu_winograd.py``): 3x3, stride 1, float32, many channels: a quarter of the multiplications;
+- "direct" (``numba_cpu_direct.py``): any convolution in float32, as matrix products that never build their matrix;
+- "depthwise" (``numba_cpu_depthwise.py``): every filter reads one channel;
+- "shifts" (``numba_cpu_shifts.py``): any convolution, as a weighted sum of shifted planes: float64, and few channels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 
-from ...shapes import Size
+from ...shapes import Size, conv_output_size
 from ..threads import one_at_a_time
 from . import numba_cpu_depthwise as depthwise
+from . import numba_cpu_direct as direct
 from . import numba_cpu_shifts as shifts
+from . import numba_cpu_winograd as winograd
 
+MODULES: dict[str, ModuleType] = {"shifts": shifts, "direct": direct, "winograd": winograd, "depthwise": depthwise}
 ALGORITHMS: dict[str, dict[str, Callable[..., np.ndarray]]] = {
-    "conv2d": {"shifts": shifts.conv2d, "depthwise": depthwise.conv2d},
-    "conv2d_grad_input": {"shifts": shifts.conv2d_grad_input, "depthwise": depthwise.conv2d_grad_input},
-    "conv2d_grad_weight": {"shifts": shifts.conv2d_grad_weight, "depthwise": depthwise.conv2d_grad_weight},
+    direction: {name: getattr(module, direction) for name, module in MODULES.items()}
+    for direction in ("conv2d", "conv2d_grad_input", "conv2d_grad_weight")
 }
+FEW = 12  # channels below which the register block of sixteen columns runs mostly empty
+TILES = 64  # tiles below which Winograd's sums over tiles do not pay for their way back
 
 
-def choose(group_channels: int, groups: int) -> str:
-    """Return the name of the algorithm that serves this geometry."""
-    return "depthwise" if groups > 1 and group_channels == 1 else "shifts"
+def fits(name: str, dtype: np.dtype, weight: tuple[int, ...], stride: Size, dilation: Size, groups: int) -> bool:
+    """Return whether an algorithm can serve a geometry at all; ``weight`` is the shape (O, C / groups, KH, KW)."""
+    if name == "depthwise":
+        return groups > 1 and weight[1] == 1
+    if name == "winograd":
+        return dtype == np.float32 and weight[2:] == (3, 3) and stride == dilation == (1, 1) and groups == 1
+    return name == "shifts" or dtype == np.float32
+
+
+def choose(
+    direction: str,
+    dtype: np.dtype,
+    images: int,
+    size: Size,
+    weight: tuple[int, ...],
+    stride: Size = (1, 1),
+    dilation: Size = (1, 1),
+    groups: int = 1,
+) -> str:
+    """Return the name of the algorithm that serves a geometry, by what was measured (``docs/performance.md``).
+
+    Parameters
+    ----------
+    direction : the kernel's name
+    images, size : how many images there are, and the (height, width) of what comes out, or of grad_output
+    weight : the shape (O, C / groups, KH, KW)
+    """
+    if fits("depthwise", dtype, weight, stride, dilation, groups):
+        return "depthwise"
+    if dtype != np.float32:
+        return "shifts"
+    channels, outputs = weight[1], weight[0] // groups
+    if fits("winograd", dtype, weight, stride, dilation, groups):
+        tiles = images * -(-size[0] // 4) * -(-size[1] // 4)
+        full = images * size[0] * size[1] > 0.5 * 16 * tiles  # of each tile's sixteen pixels, more than half are wanted
+        if direction != "conv2d_grad_weight":
+            if min(channels, outputs) >= 32 and full:
+                return "winograd"
+        elif min(channels, outputs) >= 48 and full and tiles >= TILES:
+            return "winograd"
+    columns = channels if direction == "conv2d_grad_input" else outputs
+    return "direct" if columns >= FEW else "shifts"
 
 
 @one_at_a_time
@@ -41,8 +87,9 @@ def conv2d(
     groups: int = 1,
 ) -> np.ndarray:
     """Return the convolution of (N, C, H, W) images with an (O, C/groups, KH, KW) weight: (N, O, OH, OW)."""
-    algorithm = ALGORITHMS["conv2d"][choose(weight.shape[1], groups)]
-    return algorithm(input, weight, bias, stride, padding, dilation, groups)
+    size = conv_output_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
+    name = choose("conv2d", input.dtype, len(input), size, weight.shape, stride, dilation, groups)
+    return ALGORITHMS["conv2d"][name](input, weight, bias, stride, padding, dilation, groups)
 
 
 @one_at_a_time
@@ -56,8 +103,10 @@ def conv2d_grad_input(
     groups: int = 1,
 ) -> np.ndarray:
     """Return the gradient (N, C, H, W) of the input of ``conv2d``: the transposed convolution of ``grad_output``."""
-    algorithm = ALGORITHMS["conv2d_grad_input"][choose(weight.shape[1], groups)]
-    return algorithm(grad_output, weight, input_size, stride, padding, dilation, groups)
+    name = choose(
+        "conv2d_grad_input", grad_output.dtype, len(grad_output), input_size, weight.shape, stride, dilation, groups
+    )
+    return ALGORITHMS["conv2d_grad_input"][name](grad_output, weight, input_size, stride, padding, dilation, groups)
 
 
 @one_at_a_time
@@ -71,5 +120,6 @@ def conv2d_grad_weight(
     groups: int = 1,
 ) -> np.ndarray:
     """Return the gradient (O, C/groups, KH, KW) of the weight of ``conv2d``."""
-    algorithm = ALGORITHMS["conv2d_grad_weight"][choose(input.shape[1] // groups, groups)]
-    return algorithm(grad_output, input, kernel_size, stride, padding, dilation, groups)
+    weight, size = (grad_output.shape[1], input.shape[1] // groups, *kernel_size), grad_output.shape[2:]
+    name = choose("conv2d_grad_weight", input.dtype, len(input), size, weight, stride, dilation, groups)
+    return ALGORITHMS["conv2d_grad_weight"][name](grad_output, input, kernel_size, stride, padding, dilation, groups)
