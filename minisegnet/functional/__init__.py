@@ -4,9 +4,9 @@ Forward and backward are written once here, over whichever kernels serve the arr
 """
 
 from . import arithmetic
-from .activation import dropout, dropout2d, leaky_relu, log_softmax, relu, sigmoid, softmax, tanh
+from .activation import dropout, dropout2d, leaky_relu, log_softmax, relu, relu6, sigmoid, softmax, tanh
 from .arithmetic import clamp
-from .arrangement import cat, flatten, mean, permute, reshape, stack, sum, transpose
+from .arrangement import cat, channel_shuffle, flatten, mean, permute, reshape, stack, sum, transpose
 from .convolution import conv2d, conv_transpose2d
 from .linear import linear
 from .loss import binary_cross_entropy_with_logits, cross_entropy, mse_loss, nll_loss
@@ -22,6 +22,7 @@ __all__ = [
     "batch_norm",
     "binary_cross_entropy_with_logits",
     "cat",
+    "channel_shuffle",
     "clamp",
     "conv2d",
     "conv_transpose2d",
@@ -41,6 +42,7 @@ __all__ = [
     "pad",
     "permute",
     "relu",
+    "relu6",
     "reshape",
     "sigmoid",
     "softmax",

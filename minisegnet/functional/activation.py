@@ -25,6 +25,22 @@ class ReLU(Function):
         return grad_output * (y > 0)
 
 
+class ReLU6(Function):
+    """min(max(0, x), 6); the derivative at 0 and at 6 is 0. NaN stays NaN."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Any) -> Any:
+        xp = array_module(x)
+        y = xp.minimum(xp.maximum(x, 0), 6)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Any) -> Any:
+        (y,) = ctx.saved_tensors
+        return grad_output * ((y > 0) & (y < 6))
+
+
 class LeakyReLU(Function):
     """x where it is positive, slope * x elsewhere."""
 
@@ -123,6 +139,11 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
     return ReLU.apply(float_tensor(input, "relu"))
 
 
+def relu6(input: Any, inplace: bool = False) -> Tensor:
+    """Return min(max(0, input), 6): a ReLU whose values fit a coarse fixed-point number (Sandler et al., 2018, section 3)."""
+    return ReLU6.apply(float_tensor(input, "relu6"))
+
+
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """Return input where it is positive, ``negative_slope`` * input elsewhere."""
     return LeakyReLU.apply(float_tensor(input, "leaky_relu"), negative_slope)
@@ -186,4 +207,4 @@ for _name, _value in {
 }.items():
     setattr(Tensor, _name, _value)
 
-__all__ = ["dropout", "dropout2d", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "tanh"]
+__all__ = ["dropout", "dropout2d", "leaky_relu", "log_softmax", "relu", "relu6", "sigmoid", "softmax", "tanh"]

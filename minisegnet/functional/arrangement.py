@@ -59,6 +59,30 @@ class Index(Function):
         return grad, None
 
 
+class ChannelShuffle(Function):
+    """Channels dealt out in another order: groups read across instead of down. Backward deals by the number in each group."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Any, groups: int) -> Any:
+        ctx.back = x.shape[1] // groups
+        return _dealt(x, groups)
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Any) -> Any:
+        return _dealt(grad_output, ctx.back), None
+
+
+def _dealt(x: Any, groups: int) -> Any:
+    """Return channels a1 a2 a3 b1 b2 b3 (two groups) as a1 b1 a2 b2 a3 b3: a table of groups and channels, transposed."""
+    n, c, *size = x.shape
+    each = c // groups
+    if x.ndim == 4:  # keep a channels-last network in its layout
+        last = x.transpose(0, 2, 3, 1)  # (N, H, W, C)
+        if last.flags.c_contiguous:
+            return last.reshape(n, *size, groups, each).swapaxes(3, 4).reshape(n, *size, c).transpose(0, 3, 1, 2)
+    return x.reshape(n, groups, each, *size).swapaxes(1, 2).reshape(x.shape)
+
+
 class Cat(Function):
     """Arrays one behind the other along an axis; each takes its slice of the gradient."""
 
@@ -167,6 +191,26 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     if any(r != rest[0] or len(s) != len(shapes[0]) for r, s in zip(rest, shapes, strict=True)):
         raise ValueError(f"cat: all sizes but axis {dim} must be equal, got the shapes {', '.join(map(str, shapes))}")
     return Cat.apply(*tensors, dim=dim)
+
+
+def channel_shuffle(input: Any, groups: int) -> Tensor:
+    """Return (N, C, ...) with its channels dealt out so that every group holds one of each old group (Zhang et al., 2018, figure 1).
+
+    Raises
+    ------
+    ValueError
+        If ``input`` has fewer than 3 axes, or C is no multiple of ``groups``.
+    """
+    x = as_tensor(input)
+    if x.ndim < 3:
+        raise ValueError(f"channel_shuffle: input must have 3 axes or more (N, C, ...), got shape {x.shape}")
+    if not isinstance(groups, (int, np.integer)) or groups < 1:
+        raise ValueError(f"channel_shuffle: groups must be a positive integer, got {groups!r}")
+    if x.shape[1] % groups:
+        raise ValueError(
+            f"channel_shuffle: the {x.shape[1]} channels of input {x.shape} must be a multiple of groups={groups}"
+        )
+    return ChannelShuffle.apply(x, int(groups))
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

@@ -18,6 +18,7 @@ from .layers import (
 )
 from .module import Module, Parameter
 from .simple import (
+    ChannelShuffle,
     Dropout,
     Dropout2d,
     Flatten,
@@ -25,6 +26,7 @@ from .simple import (
     LeakyReLU,
     ReflectionPad2d,
     ReLU,
+    ReLU6,
     ReplicationPad2d,
     Sigmoid,
     Softmax,
@@ -36,6 +38,7 @@ __all__ = [
     "AvgPool2d",
     "BCEWithLogitsLoss",
     "BatchNorm2d",
+    "ChannelShuffle",
     "Conv2d",
     "ConvTranspose2d",
     "CrossEntropyLoss",
@@ -52,6 +55,7 @@ __all__ = [
     "ModuleList",
     "Parameter",
     "ReLU",
+    "ReLU6",
     "ReflectionPad2d",
     "ReplicationPad2d",
     "Sequential",

@@ -29,6 +29,18 @@ class ReLU(Module):
         return F.relu(input)
 
 
+class ReLU6(Module):
+    """min(max(0, x), 6)."""
+
+    def __init__(self, inplace: bool = False):
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply to any shape."""
+        return F.relu6(input)
+
+
 class LeakyReLU(Module):
     """x where it is positive, negative_slope * x elsewhere."""
 
@@ -105,6 +117,24 @@ class Flatten(Module):
     def forward(self, input: Any) -> Tensor:
         """Join axes."""
         return F.flatten(input, self.start_dim, self.end_dim)
+
+
+class ChannelShuffle(Module):
+    """Channels dealt out anew between grouped convolutions, which would else never mix the groups. See ``F.channel_shuffle``."""
+
+    def __init__(self, groups: int):
+        super().__init__()
+        if not isinstance(groups, int) or groups < 1:
+            raise ValueError(f"ChannelShuffle: groups must be a positive integer, got {groups!r}")
+        self.groups = groups
+
+    def forward(self, input: Any) -> Tensor:
+        """Shuffle the channels of (N, C, ...)."""
+        return F.channel_shuffle(input, self.groups)
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return f"groups={self.groups}"
 
 
 class _Pad2d(Module):

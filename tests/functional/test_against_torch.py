@@ -96,15 +96,44 @@ def test_batch_norm_and_its_running_statistics(x, training, backend, rng):
     )
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("name", ["relu", "relu6", "leaky_relu", "sigmoid", "tanh"])
 def test_activations(x, name):
-    compare(getattr(F, name), getattr(TF, name) if hasattr(TF, name) else getattr(torch, name), x)
+    compare(getattr(F, name), getattr(TF, name) if hasattr(TF, name) else getattr(torch, name), 5 * x)
     big = np.array([-1e4, -100.0, 0.0, 100.0, 1e4])
     np.testing.assert_allclose(
         getattr(F, name)(ms.Tensor(big)).numpy(),
         getattr(torch, name, getattr(TF, name))(torch.tensor(big)).numpy(),
         atol=1e-12,
     )
+
+
+def test_relu6_is_flat_at_both_of_its_corners():
+    compare(F.relu6, TF.relu6, np.array([-1.0, 0.0, 1e-9, 3.0, 6 - 1e-9, 6.0, 7.0]))
+    assert np.isnan(F.relu6(np.array([np.nan])).data).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 3, 4), (2, 12, 5), (1, 6, 2, 3, 2), (0, 6, 3, 4)])
+@pytest.mark.parametrize("groups", [1, 2, 3, 6])
+def test_channel_shuffle(shape, groups, rng):
+    x = rng.standard_normal(shape)
+    compare(lambda t: F.channel_shuffle(t, groups), lambda t: _torch_shuffle(t, groups), x)
+    if len(shape) == 4 and x.size:  # channels-last memory stays channels-last
+        last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        out = F.channel_shuffle(ms.Tensor(last), groups)
+        np.testing.assert_array_equal(out.data, F.channel_shuffle(ms.Tensor(x), groups).data)
+        assert out.data.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def _torch_shuffle(t, groups):
+    """Shuffle by PyTorch; by its documented meaning where its own operation has no derivative (channels-last) or takes no empty batch."""
+    n, c, *size = t.shape
+    return t.reshape(n, groups, c // groups, *size).transpose(1, 2).reshape(t.shape)
+
+
+def test_channel_shuffle_is_pytorchs_own(rng):
+    x = rng.standard_normal((2, 6, 3, 4))
+    for groups in (1, 2, 3, 6):
+        np.testing.assert_array_equal(F.channel_shuffle(x, groups).data, TF.channel_shuffle(torch.tensor(x), groups))
 
 
 @pytest.mark.parametrize("dim", [0, 1, -1])

@@ -34,6 +34,8 @@ CASES = {
     "cross entropy": (lambda x,: F.cross_entropy(x, TARGET, weight=C4, pixel_weight=PIXELS, label_smoothing=0.1), (X,)),
     "binary": (lambda x: F.binary_cross_entropy_with_logits(x[:, 0], PIXELS / 2, pos_weight=2.0), (X,)),
     "softmax": (lambda x: F.softmax(x, 1) * F.log_softmax(x, 3) + F.sigmoid(x) * F.tanh(x), (X,)),
+    "relu6": (lambda x: F.relu6(5 * x) ** 2, (X,)),
+    "channel shuffle": (lambda x: F.channel_shuffle(x, 2) * np.arange(4.0)[:, None, None], (X,)),
     "pad": (lambda x: F.pad(x, (2, 3, 1, 0), "reflect") ** 2, (X,)),
     "arrange": (
         lambda x: ms.cat([x[:, 1:], ms.stack([x[:, 0], x[:, 0] * 2], 1)], 1).permute(1, 0, 3, 2).flatten(1),

@@ -21,6 +21,8 @@ LAYERS = [
     ("AdaptiveAvgPool2d", ((3, 2),), {}, (2, 3, 8, 8)),
     ("Upsample", (), {"scale_factor": 2, "mode": "bilinear"}, (2, 3, 8, 8)),
     ("ReLU", (), {}, (2, 3)),
+    ("ReLU6", (), {}, (2, 3)),
+    ("ChannelShuffle", (3,), {}, (2, 6, 4, 4)),
     ("LeakyReLU", (0.2,), {}, (2, 3)),
     ("Sigmoid", (), {}, (2, 3)),
     ("Softmax", (1,), {}, (2, 3)),
