@@ -73,7 +73,9 @@ def cross_entropy(
         return _soft_targets(x, y, class_weight, reduction, label_smoothing, pixel_weight)
     y = class_labels(y, x.shape, ignore_index, "cross_entropy")
     counts = y != ignore_index
-    y = xp.where(counts, y, 0).astype(np.int64, copy=False)
+    plain = class_weight is None and pixel_weight is None and bool(counts.all())  # every pixel counts 1
+    if not plain:
+        y = xp.where(counts, y, 0)
     pixels = counts.astype(x.dtype) if class_weight is None else class_weight[y] * counts
     if pixel_weight is not None:
         extra = unwrap(pixel_weight)
@@ -89,7 +91,9 @@ def cross_entropy(
         scale = counts if pixel_weight is None else counts * xp.asarray(unwrap(pixel_weight), x.dtype)
         losses = losses * (1 - label_smoothing) + others.sum(1) * Tensor(scale.astype(x.dtype)) * (label_smoothing / k)
     if reduction == "mean":
-        return losses.sum() / float(pixels.sum(dtype=np.float64)) if pixels.any() else losses.sum() * float("nan")
+        if not (y.size if plain else pixels.any()):
+            return losses.sum() * float("nan")
+        return losses.sum() / float(y.size if plain else pixels.sum(dtype=np.float64))
     return losses.sum() if reduction == "sum" else losses
 
 
@@ -132,8 +136,10 @@ def class_labels(y: Any, shape: tuple[int, ...], ignore_index: int, what: str) -
             f"{what}: target must hold integers (class numbers), got {y.dtype}; convert with .astype(np.int64)"
         )
     y = y.astype(np.int64, copy=False)
-    wrong = (y != ignore_index) & ((y < 0) | (y >= shape[1]))
-    if wrong.any():
+    if y.size and (int(y.min()) < 0 or int(y.max()) >= shape[1]):  # two passes where all is well, as nearly always
+        wrong = (y != ignore_index) & ((y < 0) | (y >= shape[1]))
+        if not wrong.any():
+            return y
         raise ValueError(
             f"{what}: target holds the label {int(y[wrong][0])}, but input has {shape[1]} classes (0 to {shape[1] - 1}); "
             f"ignore_index is {ignore_index}"

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kernel_checks import assert_identical, run_python, unchanged
 
-from minisegnet.kernels.loss import numba_cpu, reference
+from minisegnet.kernels.loss import numba_cpu, numba_cpu_float32, reference
 
 BACKENDS = {"reference": reference, "numba": numba_cpu}
 
@@ -52,10 +52,13 @@ def test_forward_and_backward_agree_with_plain_loops(prediction):
     as_image = (logits[..., None], target[..., None], weight[..., None])
     losses, log_sum_exp = (a[..., 0] for a in naive.softmax_cross_entropy(*as_image))
     grad = naive.softmax_cross_entropy_grad(grad_losses[..., None], *as_image, log_sum_exp[..., None])[..., 0]
-    # Inside all is float64, where logits of size m are subtracted with a rounding of m * eps; then one of the type.
-    largest = abs(logits).max(initial=1).astype(float)
-    inside, eps = 8 * np.finfo(np.float64).eps * largest, np.finfo(logits.dtype).eps
+    largest, eps = abs(logits).max(initial=1).astype(float), np.finfo(logits.dtype).eps
     for name, kernels in BACKENDS.items():
+        # Inside all is float64, where logits of size m are subtracted with a rounding of m * eps; then one of the type.
+        inside = 8 * np.finfo(np.float64).eps * largest
+        if name == "numba" and logits.dtype == np.float32:
+            check_float32(prediction, losses, log_sum_exp, grad)
+            continue
         with unchanged(logits, target, weight, grad_losses, log_sum_exp):
             result = kernels.softmax_cross_entropy(logits, target, weight)
             grad_logits = kernels.softmax_cross_entropy_grad(grad_losses, logits, target, weight, log_sum_exp)
@@ -63,6 +66,85 @@ def test_forward_and_backward_agree_with_plain_loops(prediction):
         assert (abs(result[0] - losses) <= eps * abs(losses) + inside).all(), name
         assert (abs(result[1] - log_sum_exp) <= inside).all(), name
         assert (abs(grad_logits - grad) <= (2 * eps + inside) * abs(weight * grad_losses)[:, None]).all(), name
+
+
+def check_float32(prediction, losses, log_sum_exp, grad):
+    """Hold the polynomials against float64 within their bounds.
+
+    A term exp(z - max) is off by (1 + |z - max| / 2) eps of itself, so a sum S = 1 + s of them by at most
+    (1 + 37 / 2e) * s * eps < 1.2 s eps, |x| exp(x) being at most 1 / e; its logarithm by 2 eps of itself more, and by
+    the rounding of s and of float64's 1 + s. The losses add a difference and two products: half an eps each.
+    In the gradient the exponent is rounded once: p is off by (1 + |x| / 2) p eps <= 1.2 eps, p - 1 by half an eps more,
+    and the products with the weight and the arriving gradient by three halves.
+    """
+    logits, target, weight, grad_losses = prediction
+    eps, fine = np.finfo(np.float32).eps, 8 * np.finfo(np.float64).eps
+    result = numba_cpu.softmax_cross_entropy(logits, target, weight)
+    assert [r.dtype for r in result] == [np.float32, np.float64]
+    largest = abs(logits).max(initial=1).astype(float)
+    shifted = logits.astype(float) - logits.max(axis=1, keepdims=True, initial=-np.inf)
+    rest = (np.exp(shifted) * (1 + abs(shifted) / 2)).sum(axis=1) - 1  # sum of the terms, each as far off as it is
+    of_log = 3 * eps * np.log1p(np.maximum(rest, 0)) + logits.shape[1] * fine
+    assert (abs(result[1] - log_sum_exp) <= of_log + fine * largest).all()
+    assert (abs(result[0] - losses) <= 2 * eps * losses + weight * of_log).all()
+    grad_logits = numba_cpu.softmax_cross_entropy_grad(grad_losses, logits, target, weight, log_sum_exp)
+    assert grad_logits.dtype == np.float32
+    assert (abs(grad_logits - grad) <= (4 * eps + fine * largest) * abs(weight * grad_losses)[:, None]).all()
+
+
+def test_the_exponential_is_a_rounding_off_and_ends_at_zero():
+    exp = on_line(numba_cpu_float32._exp_py)
+    x = np.concatenate([np.linspace(-86.5, 0, 200_001), -np.logspace(-12, 1.9, 1001), [0.0, 1e-6, 1e-3]]).astype("f4")
+    exact = np.exp(x.astype(float))
+    assert (abs(exp(x) - exact) <= np.finfo(np.float32).eps * exact).all()
+    np.testing.assert_array_equal(exp(np.array([0.0, -0.0, -87, -200, -3e38, -np.inf], "f4")), [1, 1, 0, 0, 0, 0])
+    assert np.isnan(exp(np.array([np.nan], "f4")))
+
+
+def test_the_logarithm_of_one_plus_s_is_two_roundings_off_also_of_itself_where_s_is_tiny():
+    log1p = on_line(numba_cpu_float32._log1p_py)
+    s = np.concatenate([np.logspace(-30, 6, 200_001), np.linspace(0.3, 3, 100_001)]).astype(np.float32)
+    exact = np.log1p(s.astype(float))
+    assert (abs(log1p(s) - exact) <= 2 * np.finfo(np.float32).eps * exact).all()
+    odd = log1p(np.array([0, np.nan, np.inf], "f4"))
+    np.testing.assert_array_equal(odd, [0, np.nan, np.inf])
+
+
+def on_line(function):
+    """Return the function compiled as it is inside the loops, for an array."""
+    numba = pytest.importorskip("numba")
+    one = numba.njit(**numba_cpu_float32.INLINE)(function)
+
+    @numba.njit
+    def each(x):
+        y = np.empty_like(x)
+        for i in range(len(x)):
+            y[i] = one(x[i])
+        return y
+
+    return each
+
+
+def test_float32_and_float64_take_different_loops(monkeypatch):
+    calls = []
+    for module, name in ((numba_cpu_float32, "softmax_cross_entropy"), (numba_cpu, "_softmax_cross_entropy")):
+        monkeypatch.setattr(module, name, lambda *_, name=name: calls.append(name))
+    for dtype in (np.float32, np.float64):
+        numba_cpu.softmax_cross_entropy(np.ones((1, 2, 3), dtype), np.zeros((1, 3), int), np.ones((1, 3), dtype))
+    assert calls == ["softmax_cross_entropy", "_softmax_cross_entropy"]
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 21])
+@pytest.mark.parametrize("pixels", [1, 127, 128, 129, 300])
+def test_the_last_pixels_of_a_task(rng, classes, pixels):
+    logits = rng.standard_normal((2, classes, pixels)).astype(np.float32)
+    target, weight = rng.integers(0, classes, (2, pixels)), rng.random((2, pixels)).astype(np.float32)
+    losses, log_sum_exp = numba_cpu.softmax_cross_entropy(logits, target, weight)
+    expected = reference.softmax_cross_entropy(logits, target, weight)
+    np.testing.assert_allclose(losses, expected[0], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(log_sum_exp, expected[1], rtol=1e-6, atol=3e-7)
+    grads = [m.softmax_cross_entropy_grad(weight, logits, target, weight, expected[1]) for m in (numba_cpu, reference)]
+    np.testing.assert_allclose(*grads, rtol=0, atol=5e-7)
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -187,6 +269,11 @@ def check_without_compiler():
     np.testing.assert_allclose(losses, reference.softmax_cross_entropy(logits, target, weight)[0], rtol=1e-15)
     grads = [m.softmax_cross_entropy_grad(weight, logits, target, weight, log_sum_exp) for m in BACKENDS.values()]
     np.testing.assert_allclose(*grads, rtol=1e-14)
+    logits, weight = logits.astype(np.float32), np.ones((1, 1), np.float32)  # the other loops
+    result = numba_cpu.softmax_cross_entropy(logits, target, weight)
+    np.testing.assert_allclose(result[0], losses, rtol=3e-7)
+    grad = numba_cpu.softmax_cross_entropy_grad(weight, logits, target, weight, result[1])
+    np.testing.assert_allclose(grad, grads[0], rtol=0, atol=5e-7)
 
 
 def test_the_loops_run_without_the_compiler():

@@ -3,6 +3,9 @@
 One pass over the logits each way; no softmax is ever stored. The loops read logits as (N, P, K) with whatever strides
 they have (compiled once for channels-last memory, once more for others), so nothing is copied, and the gradient lies in
 memory as the logits do. No fastmath: a NaN stays a NaN, an infinity an infinity.
+
+These loops ask the C library for every exp and log, in float64. float32 logits, which is what networks have, are served by
+``numba_cpu_float32.py``, several pixels at a time.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import numpy as np
 from numba import njit, prange
 
 from ..threads import one_at_a_time
+from . import numba_cpu_float32
 
 OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True}
 
@@ -26,7 +30,8 @@ def softmax_cross_entropy(
     losses = np.empty(target.shape, logits.dtype)
     log_sum_exp = np.empty(target.shape, np.float64)
     target, pixel_weight = np.ascontiguousarray(target), np.ascontiguousarray(pixel_weight)
-    _softmax_cross_entropy(_classes_last(logits), target, pixel_weight, losses, log_sum_exp)
+    loops = numba_cpu_float32.softmax_cross_entropy if logits.dtype == np.float32 else _softmax_cross_entropy
+    loops(_classes_last(logits), target, pixel_weight, losses, log_sum_exp)
     return losses, log_sum_exp
 
 
@@ -37,7 +42,9 @@ def softmax_cross_entropy_grad(
     """Return the gradient with respect to the logits; see ``reference.softmax_cross_entropy_grad``."""
     grad_logits = np.empty_like(logits)  # strides as those of logits
     maps = (np.ascontiguousarray(a) for a in (grad_losses, target, pixel_weight, log_sum_exp))
-    _softmax_cross_entropy_grad(_classes_last(logits), *maps, _classes_last(grad_logits))
+    fast = logits.dtype == np.float32
+    loops = numba_cpu_float32.softmax_cross_entropy_grad if fast else _softmax_cross_entropy_grad
+    loops(_classes_last(logits), *maps, _classes_last(grad_logits))
     return grad_logits
 
 

@@ -27,7 +27,8 @@ def softmax_cross_entropy(
     Returns
     -------
     losses : array (N, P)
-        pixel_weight * (log_sum_exp - logits[target]), of the logits' type, computed in float64.
+        pixel_weight * (log_sum_exp - logits[target]), of the logits' type. Computed in float64; compiled kernels may take
+        exponentials and logarithms of float32 logits to float32's precision, and must sum in float64.
     log_sum_exp : float64 array (N, P)
         log(sum_k exp(logits_k)), for the gradient. NaN where a logit is NaN or +infinity, or all are -infinity.
     """

@@ -1,0 +1,123 @@
+"""Softmax cross-entropy of float32 logits, several pixels at a time: exponential and logarithm as polynomials.
+
+A library's exp serves one number; a polynomial is a handful of multiplications, which the processor does on eight pixels at
+once. exp(x) = 2^n exp(r) with n the whole number nearest to x / log 2, so that |r| <= log(2) / 2, where a polynomial of
+degree 7 is exact to a rounding; 2^n is n written into the exponent's bits. log(1 + s) takes the exponent's bits off, and
+what remains, between sqrt(1/2) and sqrt(2), goes into a polynomial of degree 11. (Muller, Elementary Functions, 3rd ed.,
+chapters 3 and 11; the coefficients are those of the Cephes library, Moshier, 1989.)
+
+A task takes some hundred pixels and goes over the classes in the outer loop, over its pixels in the inner one. Logits are
+read with whatever strides they have. Sums over classes are float64. A NaN stays a NaN, an infinity an infinity.
+
+Errors, with eps = 2^-23, derived from one rounding an operation and held by the tests: exp within eps of itself where the
+result is at least 2^-125 (0 below); log(1 + s) within 2 eps of itself; a term exp(z_k - z_max) within (1 + |z_k - z_max| / 2)
+eps of itself, as the difference is rounded once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+
+OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract"}}
+INLINE: dict[str, Any] = {"forceinline": True, "fastmath": {"contract"}}  # a call in the innermost loop would end it
+PIXELS = 128  # of one task; their maxima and sums stay in the first cache
+
+F = np.float32  # constants of this type: with Python's the loops would compute in float64
+ZERO, HALF, ONE = F(0), F(0.5), F(1)
+LOWEST = F(-86.5)  # exp of it is just above 2^-125; below, 2^n would leave the exponent's bits
+LOG2_E = F(1.4426950408889634)
+LOG_2_HIGH, LOG_2_LOW = F(0.693359375), F(-2.12194440e-4)  # their sum is log 2; n times the first is exact
+ROUND = F(12582912.0)  # 1.5 * 2^23: a float32 near it has no digits after the point, and n in its last bits
+E2, E3, E4 = F(5.0000001201e-1), F(1.6666665459e-1), F(4.1665795894e-2)
+E5, E6, E7 = F(8.3334519073e-3), F(1.3981999507e-3), F(1.9875691500e-4)
+L3, L4, L5 = F(3.3333331174e-1), F(-2.4999993993e-1), F(2.0000714765e-1)
+L6, L7, L8 = F(-1.6668057665e-1), F(1.4249322787e-1), F(-1.2420140846e-1)
+L9, L10, L11 = F(1.1676998740e-1), F(-1.1514610310e-1), F(7.0376836292e-2)
+BITS_OF_EXPONENT, BIAS = np.int32(23), np.int32(127)
+SQRT_HALF_BITS = np.int32(0x3F3504F3)  # the bits of sqrt(1/2)
+LARGEST = F(np.finfo(F).max)
+
+
+def _exp_py(x):
+    """Return exp(x) for float32 x up to 88; 0 below LOWEST."""
+    clipped = LOWEST if x < LOWEST else x
+    shifted = clipped * LOG2_E + ROUND
+    n = shifted - ROUND
+    r = clipped - n * LOG_2_HIGH - n * LOG_2_LOW
+    high = (((E7 * r + E6) * r + E5) * r + E4) * r + E3
+    y = (high * r + E2) * (r * r) + r + ONE
+    power = np.int32((F(shifted).view(np.int32) + BIAS) << BITS_OF_EXPONENT)
+    return ZERO if x < LOWEST else y * F(power.view(np.float32))
+
+
+def _log1p_py(s):
+    """Return log(1 + s) for float32 s >= 0, exact also where 1 + s would be 1; NaN of NaN."""
+    bits = F(ONE + s).view(np.int32)
+    n = np.int32((bits - SQRT_HALF_BITS) >> BITS_OF_EXPONENT)
+    mantissa = np.int32(bits - np.int32(n << BITS_OF_EXPONENT)).view(np.float32)
+    x = s if n == 0 else mantissa - ONE
+    high = ((((L11 * x + L10) * x + L9) * x + L8) * x + L7) * x + L6
+    y = x * x * x * (((high * x + L5) * x + L4) * x + L3)
+    result = x + (y + F(n) * LOG_2_LOW - HALF * (x * x)) + F(n) * LOG_2_HIGH
+    return result if s <= LARGEST else s
+
+
+_exp = njit(**INLINE)(_exp_py)
+_log1p = njit(**INLINE)(_log1p_py)
+
+
+def _softmax_cross_entropy_py(logits, target, pixel_weight, losses, log_sum_exp):
+    n, pixels, classes = logits.shape
+    tasks = (pixels + PIXELS - 1) // PIXELS
+    for task in prange(n * tasks):
+        image, first = task // tasks, task % tasks * PIXELS
+        z, wanted = logits[image, first : first + PIXELS], target[image, first : first + PIXELS]
+        weight, loss = pixel_weight[image, first : first + PIXELS], losses[image, first : first + PIXELS]
+        log_sum = log_sum_exp[image, first : first + PIXELS]
+        largest, total, here = np.zeros(PIXELS, F), np.zeros(PIXELS), np.zeros(PIXELS, F)
+        for i in range(len(z)):
+            largest[i] = z[i, 0]
+        for k in range(1, classes):
+            for i in range(len(z)):
+                here[i] = z[i, k]
+            for i in range(PIXELS):
+                largest[i] = here[i] if here[i] > largest[i] else largest[i]
+        for k in range(classes):
+            for i in range(len(z)):
+                here[i] = z[i, k]
+            for i in range(PIXELS):
+                total[i] += _exp(here[i] - largest[i])
+        for i in range(PIXELS):
+            here[i] = _log1p(F(total[i] - 1.0))  # the largest logit's own exp is 1, exactly
+        for i in range(len(z)):
+            log_sum[i] = np.float64(largest[i]) + np.float64(here[i])
+            true = z[i, wanted[i]] - largest[i] if 0 <= wanted[i] < classes else F(np.nan)
+            loss[i] = ZERO if weight[i] == 0 else weight[i] * (here[i] - true)
+
+
+def _softmax_cross_entropy_grad_py(logits, grad_losses, target, pixel_weight, log_sum_exp, grad_logits):
+    n, pixels, classes = logits.shape
+    tasks = (pixels + PIXELS - 1) // PIXELS
+    for task in prange(n * tasks):
+        image, first = task // tasks, task % tasks * PIXELS
+        z, wanted = logits[image, first : first + PIXELS], target[image, first : first + PIXELS]
+        weight, arrived = pixel_weight[image, first : first + PIXELS], grad_losses[image, first : first + PIXELS]
+        log_sum, grad = log_sum_exp[image, first : first + PIXELS], grad_logits[image, first : first + PIXELS]
+        here = np.zeros(PIXELS, F)
+        for k in range(classes):
+            for i in range(len(z)):
+                here[i] = F(np.float64(z[i, k]) - log_sum[i])
+            for i in range(PIXELS):
+                here[i] = _exp(here[i])
+            for i in range(len(z)):
+                grad[i, k] = ZERO if weight[i] == 0 else weight[i] * arrived[i] * here[i]
+        for i in range(len(z)):
+            if 0 <= wanted[i] < classes and weight[i] != 0:
+                grad[i, wanted[i]] -= weight[i] * arrived[i]
+
+
+softmax_cross_entropy = njit(**OPTIONS)(_softmax_cross_entropy_py)
+softmax_cross_entropy_grad = njit(**OPTIONS)(_softmax_cross_entropy_grad_py)
