@@ -62,6 +62,7 @@ def test_which_sizes_work(published):
 def twin(widths, convs, fc_channels, fc_kernel, classes, norm):
     """Return PyTorch and DeconvNet written in it; its parts have the same names."""
     torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
     tnn = torch.nn
 
     def activated(layer):

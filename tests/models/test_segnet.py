@@ -52,6 +52,7 @@ def test_the_decoder_sees_no_more_than_the_fields_of_its_layers(published):
 def twin(widths, convs, classes, norm):
     """Return PyTorch and SegNet written in it; its parts have the same names."""
     torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
     tnn = torch.nn
 
     def block(before, after):
