@@ -31,8 +31,12 @@ def test_loading_a_model_draws_nothing(tmp_path):
 
 
 def test_weights_are_drawn_again_after_no_draws():
-    with pytest.raises(ValueError, match="broken"), nn.init.no_draws():
-        weight = nn.init.normal_(nn.Parameter(np.full(3, 7.0)))
-        np.testing.assert_array_equal(weight.data, 7)
-        raise ValueError("broken")
+    def broken():
+        with nn.init.no_draws():
+            weight = nn.init.normal_(nn.Parameter(np.full(3, 7.0)))
+            np.testing.assert_array_equal(weight.data, 7)
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        broken()
     assert (nn.init.normal_(nn.Parameter(np.full(3, 7.0))).data != 7).all()
