@@ -194,7 +194,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def channel_shuffle(input: Any, groups: int) -> Tensor:
-    """Return (N, C, ...) with its channels dealt out so that every group holds one of each old group (Zhang et al., 2018, figure 1).
+    """Return (N, C, ...) with its channels dealt out so that each new group mixes all old ones (Zhang et al., 2018, figure 1).
 
     Raises
     ------

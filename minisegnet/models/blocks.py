@@ -13,7 +13,7 @@ The vocabulary of every model file here, in the order of the data:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -91,6 +91,32 @@ class Encoder(nn.ModuleList):
             x = stage(x)
             features.append(x)
         return features
+
+
+class Pace(NamedTuple):
+    """How a stage goes on: ``stride`` and ``dilation`` of its first layer, the dilation ``after`` it, the ``total`` stride then."""
+
+    stride: int
+    dilation: int
+    after: int
+    total: int
+
+
+def paces(depth: int, output_stride: int) -> list[Pace]:
+    """Return how each of ``depth`` stages halves the size, or, once the stride is ``output_stride``, dilates instead.
+
+    A stage that does not halve keeps all pixels, and from its first layer on each tap reaches twice as far. So every
+    second pixel of it is what halving would have given, with the same weights (Yu and Koltun, 2016; "a trous").
+    """
+    result, total, rate = [], 1, 1
+    for _ in range(depth):
+        if total < output_stride:
+            total *= 2
+            result.append(Pace(2, rate, rate, total))
+        else:
+            result.append(Pace(1, rate, 2 * rate, total))
+            rate *= 2
+    return result
 
 
 def crop_to(skip: Tensor, x: Tensor) -> Tensor:

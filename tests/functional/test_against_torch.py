@@ -125,7 +125,7 @@ def test_channel_shuffle(shape, groups, rng):
 
 
 def _torch_shuffle(t, groups):
-    """Shuffle by PyTorch; by its documented meaning where its own operation has no derivative (channels-last) or takes no empty batch."""
+    """PyTorch's own operation takes no empty batch: its documented meaning in words of one step."""
     n, c, *size = t.shape
     return t.reshape(n, groups, c // groups, *size).transpose(1, 2).reshape(t.shape)
 
