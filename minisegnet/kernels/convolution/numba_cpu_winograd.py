@@ -24,11 +24,26 @@ from numba import get_num_threads, njit, prange
 
 from ...arrays import channels_first
 from ...shapes import Size, conv_output_size
+from .numba_cpu_linear_map import linear_map
 from .numba_cpu_tile import COLUMNS, ROWS, multiply_tile
 
 OPTIONS: Any = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+SERIAL: Any = OPTIONS | {"parallel": False}
 PART = 2**20  # bytes of transformed tiles that a thread works on at a time: they stay in its part of the cache
 f32 = np.float32
+
+INPUT = (  # B^T (Lavin and Gray, 2016, section 4.3)
+    (4, 0, -5, 0, 1, 0),
+    (0, -4, -4, 1, 1, 0),
+    (0, 4, -4, -1, 1, 0),
+    (0, -2, -1, 2, 1, 0),
+    (0, 2, -1, -2, 1, 0),
+    (0, 4, 0, -5, 0, 1),
+)
+OUTPUT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))  # A^T
+transform_input, transform_output = linear_map(INPUT), linear_map(OUTPUT)
+finish_output = linear_map(OUTPUT, starts=True)
+transform_gradient = linear_map(tuple(zip(*OUTPUT, strict=True)))  # A
 
 
 def conv2d(
@@ -77,7 +92,7 @@ def conv2d_grad_weight(
     at_once = max(1, min(tiles, max(2 * ROWS, 8 * PART // (36 * 4 * (channels + blocks * COLUMNS)))))
     sums = np.zeros((36, channels, blocks * COLUMNS), f32)
     v = np.empty((36, at_once, channels), f32)
-    u = np.empty((36, blocks, at_once, COLUMNS), f32)
+    u = np.zeros((36, blocks, at_once, COLUMNS), f32)
     _sum_tiles(x, gy, padding[0], padding[1], at_once, v, u, sums)
     grad_weight = np.empty((outputs, channels, 3, 3), f32)
     _weight_from_sums(sums, grad_weight)
@@ -139,194 +154,156 @@ def _transform_weight(weight, panels):
                     p3[lane], p4[lane], p5[lane] = even + odd, even - odd, w2
 
 
+@njit(**SERIAL)
+def _window(images, image, y, x, rows, copy):
+    """Return where the ``rows`` x ``rows`` pixels from (y, x) on begin, and their row's length, in numbers; a negative row's length
+    says that they reach over the border and were copied to ``copy``, with zeros beside the image."""
+    height, width, channels = images.shape[1], images.shape[2], images.shape[3]
+    if y >= 0 and x >= 0 and y + rows <= height and x + rows <= width:
+        return ((image * height + y) * width + x) * channels, width * channels
+    flat = images.reshape(-1)
+    for i in range(rows):
+        for j in range(rows):
+            target = copy[(i * rows + j) * channels : (i * rows + j + 1) * channels]
+            if 0 <= y + i < height and 0 <= x + j < width:
+                first = ((image * height + y + i) * width + x + j) * channels
+                source = flat[first : first + channels]
+                for c in range(channels):
+                    target[c] = source[c]
+            else:
+                for c in range(channels):
+                    target[c] = f32(0)
+    return 0, -rows * channels
+
+
+@njit(**SERIAL)
+def _input_tile(x, image, y, xx, d, flat_v, t, at_once):
+    """v[:, t] = B^T s B of the 6x6 pixels s from (y, xx) on; d: room for twice as many."""
+    c = x.shape[3]
+    first, row = _window(x, image, y, xx, 6, d[36 * c :])
+    for j in range(6):
+        if row > 0:
+            transform_input(c, x.reshape(-1), first + j * c, row, d, j * c, 6 * c)
+        else:
+            transform_input(c, d, 36 * c + j * c, -row, d, j * c, 6 * c)
+    for i in range(6):
+        transform_input(c, d, i * 6 * c, c, flat_v, (i * 6 * at_once + t) * c, at_once * c)
+
+
+@njit(**SERIAL)
+def _gradient_tile(gy, image, y, xx, z, flat_u, t, at_once):
+    """u[:, :, t] = A g A^T of the 4x4 pixels g from (y, xx) on, in panels of sixteen channels; z: room for 40 pixels."""
+    o = gy.shape[3]
+    blocks = (o + 15) // 16
+    first, row = _window(gy, image, y, xx, 4, z[24 * o :])
+    for j in range(4):
+        if row > 0:
+            transform_gradient(o, gy.reshape(-1), first + j * o, row, z, j * o, 4 * o)
+        else:
+            transform_gradient(o, z, 24 * o + j * o, -row, z, j * o, 4 * o)
+    step = blocks * at_once * 16
+    for i in range(6):
+        for block in range(blocks):
+            count = min(16, o - block * 16)
+            transform_gradient(
+                count, z, i * 4 * o + block * 16, o, flat_u, i * 6 * step + (block * at_once + t) * 16, step
+            )
+
+
+@njit(**SERIAL)
+def _output_tile(flat_m, t, at_once, padded, bias, z, out, image, y, xx):
+    """The up to 4x4 pixels of ``out`` from (y, xx) on = A^T m[:, t] A + bias; z: room for 28 pixels."""
+    height, width, outputs = out.shape[1], out.shape[2], out.shape[3]
+    flat = out.reshape(-1)
+    for j in range(6):
+        transform_output(padded, flat_m, (j * at_once + t) * padded, 6 * at_once * padded, z, j * padded, 6 * padded)
+    columns = min(4, width - xx)
+    for i in range(min(4, height - y)):
+        place = ((image * height + y + i) * width + xx) * outputs
+        if columns == 4:
+            finish_output(outputs, z, i * 6 * padded, padded, flat, place, outputs, bias)
+        else:
+            finish_output(outputs, z, i * 6 * padded, padded, z, 24 * padded, outputs, bias)
+            for k in range(columns * outputs):
+                flat[place + k] = z[24 * padded + k]
+
+
+@njit(**SERIAL)
+def _products(v, panels, m, count, no_jump, zeros):
+    """m[place] = v[place] (tiles x C) times panels[place] (C x O), 36 times."""
+    at_once, channels = v.shape[1], v.shape[2]
+    blocks, padded = panels.shape[1], m.shape[2]
+    flat_v, flat_panels, flat_m = v.reshape(-1), panels.reshape(-1), m.reshape(-1)
+    tiles = (count + 5) // 6
+    base, longer = count // tiles, count - count // tiles * tiles
+    for place in range(36):
+        for block in range(blocks):
+            t = 0
+            for i in range(tiles):
+                rows = base + 1 if i < longer else base
+                multiply_tile(
+                    rows, flat_v, (place * at_once + t) * channels, channels, 1, no_jump, 1, channels,
+                    flat_panels, (place * blocks + block) * channels * 16, zeros, 0, 0,
+                    flat_m, (place * at_once + t) * padded + block * 16, padded,
+                )  # fmt: skip
+                t += rows
+
+
+@njit(**SERIAL)
+def _place(tile, tiles_y, tiles_x):
+    """Return (image, y, x): where the output's tile of this number begins."""
+    image = tile // (tiles_y * tiles_x)
+    rest = tile - image * tiles_y * tiles_x
+    ty = rest // tiles_x
+    return image, ty * 4, (rest - ty * tiles_x) * 4
+
+
 @njit(**OPTIONS)
 def _convolve_tiles(x, panels, bias, top, left, at_once, out):
     """Transform, multiply and transform back, ``at_once`` tiles at a time, each thread its own."""
-    images, height, width, channels = x.shape
-    out_height, out_width, outputs = out.shape[1], out.shape[2], out.shape[3]
-    blocks = panels.shape[1]
-    padded = blocks * 16
-    tiles_y, tiles_x = (out_height + 3) // 4, (out_width + 3) // 4
-    tiles = images * tiles_y * tiles_x
-    two, four, five, eight = f32(2), f32(4), f32(5), f32(8)
-    flat_panels = panels.reshape(-1)
-    nothing = np.zeros(channels, np.float32)
-    zeros = np.zeros(16, np.float32)
-    no_jump = np.zeros(1, np.int64)
+    channels, padded = x.shape[3], panels.shape[1] * 16
+    tiles_y, tiles_x = (out.shape[1] + 3) // 4, (out.shape[2] + 3) // 4
+    tiles = len(x) * tiles_y * tiles_x
+    zeros, no_jump = np.zeros(16, np.float32), np.zeros(1, np.int64)
     for part in prange((tiles + at_once - 1) // at_once):
-        first = part * at_once
+        first = np.int64(part) * at_once
         count = min(at_once, tiles - first)
-        v = np.empty((36, at_once, channels), np.float32)
-        m = np.empty((36, at_once, padded), np.float32)
+        v, m = np.empty((36, at_once, channels), np.float32), np.empty((36, at_once, padded), np.float32)
         flat_v, flat_m = v.reshape(-1), m.reshape(-1)
-        d = np.empty((6, 6, channels), np.float32)
-        for t in range(count):  # B^T d B
-            image = (first + t) // (tiles_y * tiles_x)
-            rest = first + t - image * tiles_y * tiles_x
-            ty = rest // tiles_x
-            y0, x0 = ty * 4 - top, (rest - ty * tiles_x) * 4 - left
-            inside = y0 >= 0 and y0 + 6 <= height
-            for j in range(6):
-                xx = x0 + j
-                whole = inside and 0 <= xx < width
-                beside = xx < 0 or xx >= width
-                column = 0 if beside else xx
-                r0 = x[image, y0, column] if whole or (not beside and 0 <= y0 < height) else nothing
-                r1 = x[image, y0 + 1, column] if whole or (not beside and 0 <= y0 + 1 < height) else nothing
-                r2 = x[image, y0 + 2, column] if whole or (not beside and 0 <= y0 + 2 < height) else nothing
-                r3 = x[image, y0 + 3, column] if whole or (not beside and 0 <= y0 + 3 < height) else nothing
-                r4 = x[image, y0 + 4, column] if whole or (not beside and 0 <= y0 + 4 < height) else nothing
-                r5 = x[image, y0 + 5, column] if whole or (not beside and 0 <= y0 + 5 < height) else nothing
-                d0, d1, d2, d3, d4, d5 = d[0, j], d[1, j], d[2, j], d[3, j], d[4, j], d[5, j]
-                for c in range(channels):
-                    e0, e1, e2, e3, e4, e5 = r0[c], r1[c], r2[c], r3[c], r4[c], r5[c]
-                    s1, q1, s2, q2 = e4 - four * e2, e3 - four * e1, e4 - e2, two * (e3 - e1)
-                    d0[c], d1[c], d2[c] = four * e0 - five * e2 + e4, s1 + q1, s1 - q1
-                    d3[c], d4[c], d5[c] = s2 + q2, s2 - q2, four * e1 - five * e3 + e5
-            for i in range(6):
-                d0, d1, d2, d3, d4, d5 = d[i, 0], d[i, 1], d[i, 2], d[i, 3], d[i, 4], d[i, 5]
-                v0, v1, v2 = v[i * 6, t], v[i * 6 + 1, t], v[i * 6 + 2, t]
-                v3, v4, v5 = v[i * 6 + 3, t], v[i * 6 + 4, t], v[i * 6 + 5, t]
-                for c in range(channels):
-                    e0, e1, e2, e3, e4, e5 = d0[c], d1[c], d2[c], d3[c], d4[c], d5[c]
-                    s1, q1, s2, q2 = e4 - four * e2, e3 - four * e1, e4 - e2, two * (e3 - e1)
-                    v0[c], v1[c], v2[c] = four * e0 - five * e2 + e4, s1 + q1, s1 - q1
-                    v3[c], v4[c], v5[c] = s2 + q2, s2 - q2, four * e1 - five * e3 + e5
-        for place in range(36):  # (tiles x C) (C x O)
-            for block in range(blocks):
-                panel = (place * blocks + block) * channels * 16
-                t = 0
-                while t < count:
-                    rows = min(6, count - t)
-                    if rows == 6 and count - t - 6 in (1, 2):
-                        rows = 4  # 4 + 3 or 4 + 4 rather than 6 + 1: a short tile takes almost as long as a full one
-                    multiply_tile(
-                        rows, flat_v, (place * at_once + t) * channels, channels, 1, no_jump, 1, channels,
-                        flat_panels, panel, zeros, 0, 0, flat_m, (place * at_once + t) * padded + block * 16, padded,
-                    )  # fmt: skip
-                    t += rows
-        z = np.empty((4, 6, padded), np.float32)
-        for t in range(count):  # A^T m A
-            image = (first + t) // (tiles_y * tiles_x)
-            rest = first + t - image * tiles_y * tiles_x
-            ty = rest // tiles_x
-            tx = rest - ty * tiles_x
-            for j in range(6):
-                m0, m1, m2, m3, m4, m5 = m[j, t], m[6 + j, t], m[12 + j, t], m[18 + j, t], m[24 + j, t], m[30 + j, t]
-                z0, z1, z2, z3 = z[0, j], z[1, j], z[2, j], z[3, j]
-                for o in range(padded):
-                    p, q, r, s = m1[o] + m2[o], m1[o] - m2[o], m3[o] + m4[o], m3[o] - m4[o]
-                    z0[o], z1[o], z2[o], z3[o] = m0[o] + p + r, q + two * s, p + four * r, q + eight * s + m5[o]
-            for i in range(min(4, out_height - ty * 4)):
-                m0, m1, m2, m3, m4, m5 = z[i, 0], z[i, 1], z[i, 2], z[i, 3], z[i, 4], z[i, 5]
-                columns = min(4, out_width - tx * 4)
-                if columns == 4:
-                    y, xx = ty * 4 + i, tx * 4
-                    o0, o1, o2, o3 = (
-                        out[image, y, xx],
-                        out[image, y, xx + 1],
-                        out[image, y, xx + 2],
-                        out[image, y, xx + 3],
-                    )
-                    for o in range(outputs):
-                        p, q, r, s = m1[o] + m2[o], m1[o] - m2[o], m3[o] + m4[o], m3[o] - m4[o]
-                        b = bias[o]
-                        o0[o], o1[o] = m0[o] + p + r + b, q + two * s + b
-                        o2[o], o3[o] = p + four * r + b, q + eight * s + m5[o] + b
-                else:
-                    for o in range(outputs):
-                        p, q, r, s = m1[o] + m2[o], m1[o] - m2[o], m3[o] + m4[o], m3[o] - m4[o]
-                        m0[o], m1[o], m2[o] = m0[o] + p + r, q + two * s, p + four * r
-                    for j in range(columns):
-                        target, source = out[image, ty * 4 + i, tx * 4 + j], z[i, j]
-                        for o in range(outputs):
-                            target[o] = source[o] + bias[o]
+        d, z = np.empty(72 * channels, np.float32), np.empty(28 * padded, np.float32)
+        for t in range(count):
+            image, y, xx = _place(first + t, tiles_y, tiles_x)
+            _input_tile(x, image, y - top, xx - left, d, flat_v, t, at_once)
+        _products(v, panels, m, count, no_jump, zeros)
+        for t in range(count):
+            image, y, xx = _place(first + t, tiles_y, tiles_x)
+            _output_tile(flat_m, t, at_once, padded, bias, z, out, image, y, xx)
 
 
 @njit(**OPTIONS)
 def _sum_tiles(x, gy, top, left, at_once, v, u, sums):
     """Add up (B^T d B) * (A dY A^T) over all tiles, as 36 matrix products (C x tiles) (tiles x O)."""
-    images, height, width, channels = x.shape
-    out_height, out_width, outputs = gy.shape[1], gy.shape[2], gy.shape[3]
-    blocks = u.shape[1]
-    tiles_y, tiles_x = (out_height + 3) // 4, (out_width + 3) // 4
-    tiles = images * tiles_y * tiles_x
-    two, four, five, eight = f32(2), f32(4), f32(5), f32(8)
-    nothing, blank = np.zeros(channels, np.float32), np.zeros(outputs, np.float32)
-    flat_v, flat_u, flat_sums = v.reshape(-1), u.reshape(-1), sums.reshape(-1)
+    channels, outputs, blocks = x.shape[3], gy.shape[3], u.shape[1]
+    tiles_y, tiles_x = (gy.shape[1] + 3) // 4, (gy.shape[2] + 3) // 4
+    tiles = len(x) * tiles_y * tiles_x
     no_jump = np.zeros(1, np.int64)
+    flat_v, flat_u, flat_sums = v.reshape(-1), u.reshape(-1), sums.reshape(-1)
     row_tiles = (channels + 5) // 6
     for first in range(0, tiles, at_once):
         count = min(at_once, tiles - first)
-        for t in prange(count):
-            image = (first + t) // (tiles_y * tiles_x)
-            rest = first + t - image * tiles_y * tiles_x
-            ty = rest // tiles_x
-            tx = rest - ty * tiles_x
-            y0, x0 = ty * 4 - top, tx * 4 - left
-            d = np.empty((6, 6, channels), np.float32)
-            for j in range(6):
-                xx = x0 + j
-                beside = xx < 0 or xx >= width
-                column = 0 if beside else xx
-                r0 = x[image, y0, column] if not beside and 0 <= y0 < height else nothing
-                r1 = x[image, y0 + 1, column] if not beside and 0 <= y0 + 1 < height else nothing
-                r2 = x[image, y0 + 2, column] if not beside and 0 <= y0 + 2 < height else nothing
-                r3 = x[image, y0 + 3, column] if not beside and 0 <= y0 + 3 < height else nothing
-                r4 = x[image, y0 + 4, column] if not beside and 0 <= y0 + 4 < height else nothing
-                r5 = x[image, y0 + 5, column] if not beside and 0 <= y0 + 5 < height else nothing
-                d0, d1, d2, d3, d4, d5 = d[0, j], d[1, j], d[2, j], d[3, j], d[4, j], d[5, j]
-                for c in range(channels):
-                    e0, e1, e2, e3, e4, e5 = r0[c], r1[c], r2[c], r3[c], r4[c], r5[c]
-                    s1, q1, s2, q2 = e4 - four * e2, e3 - four * e1, e4 - e2, two * (e3 - e1)
-                    d0[c], d1[c], d2[c] = four * e0 - five * e2 + e4, s1 + q1, s1 - q1
-                    d3[c], d4[c], d5[c] = s2 + q2, s2 - q2, four * e1 - five * e3 + e5
-            for i in range(6):
-                d0, d1, d2, d3, d4, d5 = d[i, 0], d[i, 1], d[i, 2], d[i, 3], d[i, 4], d[i, 5]
-                v0, v1, v2 = v[i * 6, t], v[i * 6 + 1, t], v[i * 6 + 2, t]
-                v3, v4, v5 = v[i * 6 + 3, t], v[i * 6 + 4, t], v[i * 6 + 5, t]
-                for c in range(channels):
-                    e0, e1, e2, e3, e4, e5 = d0[c], d1[c], d2[c], d3[c], d4[c], d5[c]
-                    s1, q1, s2, q2 = e4 - four * e2, e3 - four * e1, e4 - e2, two * (e3 - e1)
-                    v0[c], v1[c], v2[c] = four * e0 - five * e2 + e4, s1 + q1, s1 - q1
-                    v3[c], v4[c], v5[c] = s2 + q2, s2 - q2, four * e1 - five * e3 + e5
-            z = np.empty((6, 4, outputs), np.float32)  # A dY A^T: first down the columns
-            w = np.zeros((6, blocks * 16), np.float32)
-            y = ty * 4
-            for j in range(4):
-                xx = tx * 4 + j
-                beside = xx >= out_width
-                column = 0 if beside else xx
-                g0 = gy[image, y, column] if not beside else blank
-                g1 = gy[image, y + 1, column] if not beside and y + 1 < out_height else blank
-                g2 = gy[image, y + 2, column] if not beside and y + 2 < out_height else blank
-                g3 = gy[image, y + 3, column] if not beside and y + 3 < out_height else blank
-                z0, z1, z2, z3, z4, z5 = z[0, j], z[1, j], z[2, j], z[3, j], z[4, j], z[5, j]
-                for o in range(outputs):
-                    e0, e1, e2, e3 = g0[o], g1[o], g2[o], g3[o]
-                    p, q, r, s = e0 + e2, e1 + e3, e0 + four * e2, two * e1 + eight * e3
-                    z0[o], z1[o], z2[o], z3[o], z4[o], z5[o] = e0, p + q, p - q, r + s, r - s, e3
-            for i in range(6):
-                g0, g1, g2, g3 = z[i, 0], z[i, 1], z[i, 2], z[i, 3]
-                w0, w1, w2, w3, w4, w5 = w[0], w[1], w[2], w[3], w[4], w[5]
-                for o in range(outputs):
-                    e0, e1, e2, e3 = g0[o], g1[o], g2[o], g3[o]
-                    p, q, r, s = e0 + e2, e1 + e3, e0 + four * e2, two * e1 + eight * e3
-                    w0[o], w1[o], w2[o], w3[o], w4[o], w5[o] = e0, p + q, p - q, r + s, r - s, e3
-                for j in range(6):
-                    source = w[j]
-                    for block in range(blocks):
-                        target = u[i * 6 + j, block, t]
-                        for lane in range(16):
-                            target[lane] = source[block * 16 + lane]
+        for group in prange((count + 15) // 16):
+            d, z = np.empty(72 * channels, np.float32), np.empty(40 * outputs, np.float32)
+            for t in range(np.int64(group) * 16, min(np.int64(group) * 16 + 16, count)):
+                image, y, xx = _place(first + t, tiles_y, tiles_x)
+                _input_tile(x, image, y - top, xx - left, d, flat_v, t, at_once)
+                _gradient_tile(gy, image, y, xx, z, flat_u, t, at_once)
         for job in prange(36 * row_tiles):
-            place = job // row_tiles
-            c = (job - place * row_tiles) * 6
-            rows = min(6, channels - c)
+            place = np.int64(job) // row_tiles
+            c = (np.int64(job) - place * row_tiles) * 6
             for block in range(blocks):
                 here = (place * channels + c) * blocks * 16 + block * 16
                 multiply_tile(
-                    rows, flat_v, place * at_once * channels + c, 1, channels, no_jump, 1, count,
+                    min(6, channels - c), flat_v, place * at_once * channels + c, 1, channels, no_jump, 1, count,
                     flat_u, (place * blocks + block) * at_once * 16, flat_sums, here, blocks * 16,
                     flat_sums, here, blocks * 16,
                 )  # fmt: skip
