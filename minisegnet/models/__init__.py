@@ -4,14 +4,26 @@ from .deconvnet import DeconvNet
 from .dense import DensePrediction
 from .fcn import FCN
 from .files import load, load_pretrained, pretrained_names, save
+from .mobilenet import MobileNet, MobileNetUNet
+from .mobilenet_v2 import InvertedResidual, MobileNetV2
+from .resnet import ResNet18
+from .rtseg import RTSeg
 from .segnet import SegNet
+from .shufflenet import ShuffleNet
 from .unet import UNet
 
 __all__ = [
     "FCN",
     "DeconvNet",
     "DensePrediction",
+    "InvertedResidual",
+    "MobileNet",
+    "MobileNetUNet",
+    "MobileNetV2",
+    "RTSeg",
+    "ResNet18",
     "SegNet",
+    "ShuffleNet",
     "UNet",
     "load",
     "load_pretrained",

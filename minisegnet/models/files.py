@@ -8,18 +8,35 @@ from typing import Any
 
 from .. import storage
 from ..nn import init
+from .classifier import Classifier
 from .deconvnet import DeconvNet
 from .dense import DensePrediction
 from .fcn import FCN
+from .mobilenet import MobileNet, MobileNetUNet
+from .mobilenet_v2 import MobileNetV2
+from .resnet import ResNet18
+from .rtseg import RTSeg
 from .segnet import SegNet
+from .shufflenet import ShuffleNet
 from .unet import UNet
 
 FORMAT = "minisegnet-model-1"
-ARCHITECTURES = {"DeconvNet": DeconvNet, "FCN": FCN, "SegNet": SegNet, "UNet": UNet}
+ARCHITECTURES: dict[str, Any] = {
+    "DeconvNet": DeconvNet,
+    "FCN": FCN,
+    "MobileNet": MobileNet,
+    "MobileNetUNet": MobileNetUNet,
+    "MobileNetV2": MobileNetV2,
+    "RTSeg": RTSeg,
+    "ResNet18": ResNet18,
+    "SegNet": SegNet,
+    "ShuffleNet": ShuffleNet,
+    "UNet": UNet,
+}
 PRETRAINED = Path(__file__).parent / "pretrained"
 
 
-def save(model: DensePrediction, path: Any, about: dict[str, Any] | None = None) -> None:
+def save(model: DensePrediction | Classifier, path: Any, about: dict[str, Any] | None = None) -> None:
     """Write weights, buffers and architecture to a ``.safetensors`` file, whole or not at all.
 
     Parameters
@@ -40,7 +57,7 @@ def save(model: DensePrediction, path: Any, about: dict[str, Any] | None = None)
     storage.save_safetensors(path, model.state_dict(), metadata)
 
 
-def load(path: Any) -> DensePrediction:
+def load(path: Any) -> Any:
     """Return the network of a file that ``save`` wrote, in evaluation mode; ``model.about`` tells where it comes from.
 
     Raises
