@@ -39,7 +39,7 @@ ALLOWED = {
     "functional": KERNELS,
     "nn": KERNELS | {"functional", "losses"},
     "metrics": {"arrays", "autograd", "shapes"},
-    "optim": {"arrays", "autograd"},
+    "optim": {"arrays", "autograd", "backend", "kernels"},
     "losses": KERNELS | {"functional"},
     "data": {"shapes", "storage", "arrays"},
     "models": LAYERS | {"data"},

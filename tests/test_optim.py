@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from kernel_checks import run_python
 
+import minisegnet as ms
 from minisegnet import nn, optim
 from minisegnet.autograd import Tensor
 
@@ -52,7 +54,7 @@ OPTIMIZERS = [
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
-def test_trajectory_is_that_of_pytorch(name, options, dtype):
+def test_trajectory_is_that_of_pytorch(backend, name, options, dtype):
     torch = pytest.importorskip("torch")
     ours, theirs, set_gradients = pair_of_parameters(torch, dtype)
     # Two groups: the second with a rate of its own.
@@ -62,6 +64,96 @@ def test_trajectory_is_that_of_pytorch(name, options, dtype):
         set_gradients(t)
         a.step(), b.step()
         assert_same(ours, theirs, dtype, t + 1)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Count the calls of each compiled loop."""
+    from minisegnet.kernels.optimizer import numba_cpu
+
+    calls = {}
+
+    def count(name, loops):
+        def wrapper(*args):
+            calls[name] = calls.get(name, 0) + 1
+            loops(*args)
+
+        monkeypatch.setitem(numba_cpu.LOOPS, name, wrapper)
+
+    for name, loops in list(numba_cpu.LOOPS.items()):
+        count(name, loops)
+    return calls
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
+def test_compiled_steps_are_those_of_numpy(counted, name, options, dtype):
+    """Parameters smaller and larger than a block, and one number over two blocks."""
+    from minisegnet.kernels.optimizer.numba_cpu import SMALL
+
+    rng = np.random.default_rng(0)
+    shapes = [(3, 5), (SMALL,), (SMALL + 1,), (3, SMALL // 2)]
+    start, results = [rng.normal(size=s).astype(dtype) for s in shapes], []
+    for backend in ("reference", "numba"):
+        params = [Tensor(a.copy(), requires_grad=True) for a in start]
+        optimizer = getattr(optim, name)(params, **{"lr": 0.01, **options})
+        with ms.use_backend(backend):
+            for t in range(1, 4):
+                for p in params:
+                    p.grad = Tensor(np.sin(t * p.data + t))
+                optimizer.step()
+        results.append(params)
+    loops = "sgd" if name == "SGD" else "adam"
+    assert counted == {(loops, False): 6, (loops, True): 6}
+    assert_same(results[0], [Tensor(p.data) for p in results[1]], dtype, 3)
+
+
+def test_steps_in_odd_memory_are_right_too(counted):
+    """A parameter with gaps is served by NumPy, a gradient with gaps by the compiled loops; a state of the wrong type follows."""
+    rng = np.random.default_rng(0)
+    values, grads = rng.normal(size=(2, 4, 6)).astype(np.float32)
+    expected = Tensor(values.copy(), requires_grad=True)
+    expected.grad = Tensor(grads)
+    optim.Adam([expected]).step()
+    for memory, gradient in ((np.zeros((4, 12), "f4")[:, ::2], grads), (np.zeros((4, 6), "f4"), grads.T.copy().T)):
+        memory[...] = values
+        p = Tensor(memory, requires_grad=True)
+        p.grad = Tensor(gradient)
+        optim.Adam([p]).step()
+        np.testing.assert_allclose(memory, expected.data, rtol=1e-6)
+    assert counted == {("adam", False): 2}
+    read_only = values.copy()
+    read_only.flags.writeable = False
+    p = Tensor(read_only, requires_grad=True)
+    p.grad = Tensor(grads)
+    with pytest.raises(ValueError, match="read-only"):
+        optim.SGD([p]).step()
+
+
+def test_nan_and_infinity_come_through_the_compiled_steps():
+    for name in ("Adam", "AdamW", "SGD"):
+        p = Tensor(np.array([1, np.inf, 1, 1], np.float32), requires_grad=True)
+        p.grad = Tensor(np.array([np.nan, 1, np.inf, 1], np.float32))
+        getattr(optim, name)([p], weight_decay=0).step()
+        assert np.isnan(p.data[0])
+        assert p.data[1] == np.inf
+        assert not np.isfinite(p.data[2])
+        assert np.isfinite(p.data[3])
+
+
+def check_without_compiler():
+    from minisegnet.kernels.optimizer import numba_cpu
+
+    assert type(numba_cpu._adam_line).__name__ == "function"
+    for name in ("Adam", "SGD"):
+        p = Tensor(np.ones(3, np.float32), requires_grad=True)
+        p.grad = Tensor(np.array([1, 0, -1], np.float32))
+        getattr(optim, name)([p], lr=0.5).step()
+        np.testing.assert_allclose(p.data, [0.5, 1, 1.5], rtol=1e-6)
+
+
+def test_the_loops_run_without_the_compiler():
+    run_python("import test_optim as t; t.check_without_compiler()", NUMBA_DISABLE_JIT="1")
 
 
 def test_defaults_are_those_of_pytorch():

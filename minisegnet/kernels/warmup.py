@@ -31,15 +31,17 @@ def warmup(progress: bool = True, dtypes: Sequence[str] = ("float32",)) -> dict[
     from ..backend import find_kernel
     from .threads import quietly
 
-    seconds = dict.fromkeys(KERNELS, 0.0)
-    work = [(name, dtype) for dtype in dtypes for name in KERNELS]
+    seconds = dict.fromkeys([*KERNELS, *STEPS], 0.0)
+    work = [(name, dtype) for dtype in dtypes for name in seconds]
     results: dict[str, Any] = {}
     with quietly(), tqdm(total=len(work), disable=not progress, unit="kernel") as bar:
         for name, dtype in work:
             bar.set_description(f"compiling {name} for {dtype}")
-            arguments = EXAMPLES[name](np.dtype(dtype).type, results)
             start = time.perf_counter()
-            results[name] = find_kernel(name, "numba")(*arguments)
+            if name in STEPS:
+                STEPS[name](np.dtype(dtype).type)
+            else:
+                results[name] = find_kernel(name, "numba")(*EXAMPLES[name](np.dtype(dtype).type, results))
             seconds[name] += time.perf_counter() - start
             bar.update()
         bar.set_description("kernels compiled")
@@ -87,3 +89,14 @@ EXAMPLES: dict[str, Example] = {
         earlier["softmax_cross_entropy"][1],
     ),
 }
+
+
+def _adam_step(dtype: Any) -> None:
+    from .optimizer.numba_cpu import SMALL, adam_step
+
+    for size in (1, SMALL + 1):
+        adam_step(*np.zeros((4, size), dtype), 1, 1e-3, (0.9, 0.999), 1e-8, 0.0, False)
+
+
+# Steps of optimizers have no seat in the contract, as they change arrays in place; a small parameter takes other loops.
+STEPS: dict[str, Callable[[Any], None]] = {"adam_step": _adam_step}

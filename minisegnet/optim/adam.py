@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..arrays import array_module
-from .optimizer import Optimizer
+from .optimizer import Optimizer, compiled
 
 
 class Adam(Optimizer):
@@ -48,6 +48,10 @@ class Adam(Optimizer):
             memory.update(step=0, exp_avg=xp.zeros_like(data), exp_avg_sq=xp.zeros_like(data))
         memory["step"] += 1
         t, m, v = memory["step"], memory["exp_avg"], memory["exp_avg_sq"]
+        if loops := compiled(data, grad, m, v):
+            decay = group["weight_decay"]
+            loops.adam_step(data, grad, m, v, t, lr, (beta1, beta2), group["eps"], decay, self.decoupled)
+            return
         if group["weight_decay"] and self.decoupled:
             data *= 1 - lr * group["weight_decay"]
         elif group["weight_decay"]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..arrays import array_module, to_device
 from ..autograd import Tensor
+from ..backend import current_backend
 
 
 class Optimizer:
@@ -136,6 +137,23 @@ class Optimizer:
         """Name the settings of each group."""
         lines = [", ".join(f"{k}={v}" for k, v in g.items() if k != "params") for g in self.param_groups]
         return f"{type(self).__name__}({'; '.join(lines)})"
+
+
+def compiled(data: Any, grad: Any, *memory: Any) -> Any:
+    """Return the module of compiled steps if they serve these arrays, else None: then NumPy does it, as ``update`` shows.
+
+    They serve contiguous NumPy arrays of one type, unless the backend is "reference".
+    """
+    if current_backend() != "numba" or not isinstance(data, np.ndarray) or data.dtype.kind != "f":
+        return None
+    changed = (data, *memory)
+    if not all(a.flags.c_contiguous and a.flags.writeable for a in changed):
+        return None
+    if not all(a.dtype == data.dtype for a in (grad, *memory)):
+        return None
+    from ..kernels.optimizer import numba_cpu
+
+    return numba_cpu
 
 
 def _groups(params: Iterable[Any]) -> list[Mapping[str, Any]]:

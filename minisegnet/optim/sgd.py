@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .optimizer import Optimizer
+from ..arrays import array_module
+from .optimizer import Optimizer, compiled
 
 
 class SGD(Optimizer):
@@ -45,14 +46,19 @@ class SGD(Optimizer):
 
     def update(self, data: Any, grad: Any, memory: dict[str, Any], group: dict[str, Any]) -> None:
         """One step for one parameter."""
+        first = "momentum_buffer" not in memory
+        if group["momentum"] and first:
+            memory["momentum_buffer"] = array_module(data).zeros_like(data)
+        velocity = memory.get("momentum_buffer", data)
+        share = 1 if first else 1 - group["dampening"]
+        if loops := compiled(data, grad, velocity):
+            settings = group["lr"], group["momentum"], share, group["weight_decay"], group["nesterov"]
+            loops.sgd_step(data, grad, velocity, *settings)
+            return
         if group["weight_decay"]:
             grad = grad + group["weight_decay"] * data
         if group["momentum"]:
-            velocity = memory.get("momentum_buffer")
-            if velocity is None:
-                velocity = memory["momentum_buffer"] = grad.copy()
-            else:
-                velocity *= group["momentum"]
-                velocity += (1 - group["dampening"]) * grad
+            velocity *= group["momentum"]
+            velocity += share * grad
             grad = grad + group["momentum"] * velocity if group["nesterov"] else velocity
         data -= group["lr"] * grad
