@@ -15,7 +15,7 @@
                 +--------------------------------------------------------------+
 
 The idea is DeconvNet's, without its fully connected layers: a ninth of the parameters, and images of any size. What the decoder
-gets from the encoder is where the maxima were, which takes far less memory than the features that a U-Net copies (section 3.2).
+gets from the encoder is where the maxima were, which takes far less memory than the features that a U-Net copies (section 3).
 
 As published for CamVid: ``SegNet(3, 11)`` has 29,449,355 parameters. Its images of 480 x 360 are no multiple of 32: pools
 keep the last, partial window (360, 180, 90, 45, 23, 12) and each unpooling returns to the size that was pooled.
