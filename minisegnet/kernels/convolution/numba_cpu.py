@@ -29,7 +29,8 @@ ALGORITHMS: dict[str, dict[str, Callable[..., np.ndarray]]] = {
     for direction in ("conv2d", "conv2d_grad_input", "conv2d_grad_weight")
 }
 FEW = 12  # channels below which the register block of sixteen columns runs mostly empty
-TILES = 64  # tiles below which Winograd's sums over tiles do not pay for their way back
+MANY = 32  # channels from which on the multiplications that Winograd saves outweigh its transforms
+TILES = 8  # tiles below which Winograd's sums over tiles do not pay for their way back
 
 
 def fits(name: str, dtype: np.dtype, weight: tuple[int, ...], stride: Size, dilation: Size, groups: int) -> bool:
@@ -67,10 +68,7 @@ def choose(
     if fits("winograd", dtype, weight, stride, dilation, groups):
         tiles = images * -(-size[0] // 4) * -(-size[1] // 4)
         full = images * size[0] * size[1] > 0.5 * 16 * tiles  # of each tile's sixteen pixels, more than half are wanted
-        if direction != "conv2d_grad_weight":
-            if min(channels, outputs) >= 32 and full:
-                return "winograd"
-        elif min(channels, outputs) >= 48 and full and tiles >= TILES:
+        if min(channels, outputs) >= MANY and full and (tiles >= TILES or direction != "conv2d_grad_weight"):
             return "winograd"
     columns = channels if direction == "conv2d_grad_input" else outputs
     return "direct" if columns >= FEW else "shifts"

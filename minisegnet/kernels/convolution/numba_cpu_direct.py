@@ -21,7 +21,7 @@ from numba import njit, prange
 
 from ...arrays import channels_first
 from ...shapes import Size, conv_output_size
-from .numba_cpu_tile import COLUMNS, ROWS, multiply_tile, pack_columns
+from .numba_cpu_tile import COLUMNS, ROWS, multiply_tile
 
 OPTIONS: Any = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 PIXELS = 96  # about how many output pixels share one reading of the weights
@@ -58,8 +58,9 @@ def conv2d(
         [(k, k * dilation[0] - padding[0]) for k in range(height)],
         [(k, k * dilation[1] - padding[1]) for k in range(width)],
     )
-    matrix = weight.reshape(groups, outputs // groups, channels, height, width).transpose(0, 3, 4, 2, 1)
-    _run([phase], input, matrix, start, stride, (1, 1), out)
+    taps = height * width
+    steps = outputs // groups, outputs // groups * channels * taps, channels * taps, taps
+    _run([phase], input, weight, steps, start, stride, (1, 1), out)
     return channels_first(out)
 
 
@@ -91,15 +92,17 @@ def conv2d_grad_input(
         for y in range(min(stride[0], input_size[0]))
         for x in range(min(stride[1], input_size[1]))
     ]
-    matrix = weight.reshape(groups, outputs // groups, channels, height, width).transpose(0, 3, 4, 1, 2)
-    _run(phases, grad_output, matrix, np.zeros(channels * groups, f32), (1, 1), stride, out)
+    taps = height * width
+    steps = channels, outputs // groups * channels * taps, taps, channels * taps
+    _run(phases, grad_output, weight, steps, np.zeros(channels * groups, f32), (1, 1), stride, out)
     return channels_first(out)
 
 
 def _run(
     phases: list[Phase],
     image: np.ndarray,
-    matrix: np.ndarray,
+    weight: np.ndarray,
+    steps: tuple[int, int, int, int],
     bias: np.ndarray,
     read: Size,
     write: Size,
@@ -107,8 +110,9 @@ def _run(
 ) -> None:
     """Compute all phases of ``out`` (N, H, W, channels) from ``image`` (N, channels, ...).
 
-    ``matrix`` is (groups, KH, KW, channels in, channels out); ``read`` and ``write`` are the steps from one pixel of a phase to the
-    next, in the image and in the result.
+    ``steps``: how many output channels a group has, and, in the weight's memory, how far it is from one group to the next, from
+    one output channel to the next and from one input channel to the next. ``read`` and ``write``: from one pixel of a phase to
+    the next, in the image and in the result.
     """
     working = [p for p in phases if p.rows and p.columns and min(p.size) > 0]
     if len(working) < len(phases):
@@ -123,21 +127,22 @@ def _run(
             before[axis] = max(before[axis], -min(offsets))
             after[axis] = max(after[axis], last + 1 - image.shape[2 + axis])
     x = _padded(image, before, after)
-    groups, _, _, depth, outputs = matrix.shape
-    total = x.shape[3]
+    outputs, total, width = steps[0], x.shape[3], weight.shape[3]
+    groups, blocks = out.shape[3] // outputs, -(-outputs // COLUMNS)
+    flat_weight = np.ascontiguousarray(weight).reshape(-1)
     for phase in working:
         rows, columns = phase.rows, phase.columns
-        taps = matrix[:, [k for k, _ in rows]][:, :, [k for k, _ in columns]]
+        places = np.array([ky * width + kx for ky, _ in rows for kx, _ in columns], np.int64)
         ys, xs = np.array([o for _, o in rows]) + before[0], np.array([o for _, o in columns]) + before[1]
+        panels = np.empty((groups, blocks, len(places), total // groups, COLUMNS), f32)
+        _pack(flat_weight, *steps, places, panels)
         if (
             groups == 1 and (np.diff(xs) == 1).all()
         ):  # neighbours under the kernel are neighbours in memory: one long run
             jumps = (ys * x.shape[2] + xs[0]) * total
-            panels = pack_columns(taps.reshape(1, len(ys), len(xs) * depth, outputs))
+            panels = panels.reshape(groups, blocks, len(ys), len(xs) * total, COLUMNS)
         else:
             jumps = ((ys[:, None] * x.shape[2] + xs) * total).reshape(-1)
-            panels = pack_columns(taps.reshape(groups, len(ys) * len(xs), depth, outputs))
-        panels = np.ascontiguousarray(panels.transpose(0, 2, 1, 3, 4))  # (groups, O / 16, places, depth, 16)
         start = np.zeros((groups, panels.shape[1] * COLUMNS), f32)
         start[:, :outputs] = bias.reshape(groups, outputs)
         flat = len(working) == 1 and x.shape[1:3] == out.shape[1:3] == phase.size and len(rows) == len(columns) == 1
@@ -160,6 +165,25 @@ def _padded(image: np.ndarray, before: list[int], after: list[int]) -> np.ndarra
     padded = np.empty((images, top + height + max(after[0], 0), left + width + max(after[1], 0), channels), f32)
     _pad(x, top, left, padded)
     return padded
+
+
+@njit(**OPTIONS)
+def _pack(flat, outputs, group_step, o_step, c_step, places, panels):
+    """Write weights as (groups, O / 16, places, C, 16), zeros beyond O: what ``multiply_tile`` reads."""
+    groups, blocks, taps, channels = panels.shape[0], panels.shape[1], panels.shape[2], panels.shape[3]
+    parts = (channels + 15) // 16
+    for job in prange(groups * blocks * parts):
+        panel = np.int64(job) // parts
+        group = panel // blocks
+        block = panel - group * blocks
+        first = (np.int64(job) - panel * parts) * 16
+        last = min(first + 16, channels)
+        for lane in range(16):
+            o = block * 16 + lane
+            for c in range(first, last):
+                place = group * group_step + o * o_step + c * c_step
+                for t in range(taps):
+                    panels[group, block, t, c, lane] = flat[place + places[t]] if o < outputs else f32(0)
 
 
 @njit(**OPTIONS)
@@ -266,8 +290,23 @@ def conv2d_grad_weight(
     if gy.size:
         steps = np.array([*stride, *dilation, band, joined], np.int64)
         _sum_pixels(x, gy, steps, sums)
-    matrix = sums[..., :group_outputs].reshape(groups, height, width, channels, group_outputs)
-    return matrix.transpose(0, 4, 3, 1, 2).astype(f32).reshape(outputs, channels, height, width)
+    grad_weight = np.empty((outputs, channels, height, width), f32)
+    _unpack(
+        sums.reshape(groups, height * width, channels, -1), grad_weight.reshape(groups, group_outputs, channels, -1)
+    )
+    return grad_weight
+
+
+@njit(**OPTIONS)
+def _unpack(sums, grad_weight):
+    """(groups, KH KW, C, O rounded up) of float64 into (groups, O, C, KH KW)."""
+    groups, outputs, channels, taps = grad_weight.shape
+    for job in prange(groups * outputs):
+        group = np.int64(job) // outputs
+        o = np.int64(job) - group * outputs
+        for c in range(channels):
+            for t in range(taps):
+                grad_weight[group, o, c, t] = sums[group, t, c, o]
 
 
 @njit(**OPTIONS)

@@ -17,7 +17,6 @@ from __future__ import annotations
 from typing import Any
 
 import numba
-import numpy as np
 
 ROWS, COLUMNS = 6, 16  # the register block
 LANES = 8  # floats a vector: of AVX2; on other machines LLVM splits them (SSE, NEON: the block still fits NEON's 32 registers)
@@ -161,19 +160,3 @@ def _compiled() -> Any:
 
 
 multiply_tile = _multiply_tile if numba.config.DISABLE_JIT else _compiled()  # type: ignore[attr-defined]
-
-
-def tile_rows(count: int) -> tuple[int, int]:
-    """Return (how many tiles, how many of them have a row more) that share ``count`` rows as evenly as they can."""
-    tiles = -(-count // ROWS)
-    return tiles, count - tiles * (count // tiles) if tiles else 0
-
-
-def pack_columns(matrix: np.ndarray) -> np.ndarray:
-    """Return (..., K, O) as (..., O / 16 rounded up, K, 16): the panels that ``multiply_tile`` reads; zeros beyond O."""
-    *lead, depth, outputs = matrix.shape
-    blocks = -(-outputs // COLUMNS)
-    padded = np.zeros((*lead, depth, blocks * COLUMNS), np.float32)
-    padded[..., :outputs] = matrix
-    panels = padded.reshape(*lead, depth, blocks, COLUMNS)
-    return np.ascontiguousarray(np.moveaxis(panels, -2, -3))

@@ -41,6 +41,15 @@ INPUT = (  # B^T (Lavin and Gray, 2016, section 4.3)
     (0, 4, 0, -5, 0, 1),
 )
 OUTPUT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))  # A^T
+FILTER = (  # G
+    (1 / 4, 0, 0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0, 0, 1),
+)
+transform_weight, transform_sums = linear_map(FILTER), linear_map(tuple(zip(*FILTER, strict=True)))  # G, G^T
 transform_input, transform_output = linear_map(INPUT), linear_map(OUTPUT)
 finish_output = linear_map(OUTPUT, starts=True)
 transform_gradient = linear_map(tuple(zip(*OUTPUT, strict=True)))  # A
@@ -58,7 +67,8 @@ def conv2d(
     """Return the convolution (N, O, OH, OW); kernel 3x3, stride, dilation and groups 1, float32."""
     size = conv_output_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
     start = np.zeros(len(weight), f32) if bias is None else bias
-    return _convolve(input, np.ascontiguousarray(weight), start, size, padding)
+    outputs, channels = weight.shape[:2]
+    return _convolve(input, weight, (outputs, channels * 9, 9, False), start, size, padding)
 
 
 def conv2d_grad_input(
@@ -71,9 +81,11 @@ def conv2d_grad_input(
     groups: int = 1,
 ) -> np.ndarray:
     """Return the gradient (N, C, H, W) of the input: the convolution with the weights turned round."""
-    turned = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
-    start = np.zeros(weight.shape[1], f32)
-    return _convolve(grad_output, turned, start, (input_size[0], input_size[1]), (2 - padding[0], 2 - padding[1]))
+    channels = weight.shape[1]
+    start, margin = np.zeros(channels, f32), (2 - padding[0], 2 - padding[1])
+    return _convolve(
+        grad_output, weight, (channels, 9, channels * 9, True), start, (input_size[0], input_size[1]), margin
+    )
 
 
 def conv2d_grad_weight(
@@ -99,13 +111,23 @@ def conv2d_grad_weight(
     return grad_weight
 
 
-def _convolve(input: np.ndarray, weight: np.ndarray, start: np.ndarray, size: Size, padding: Size) -> np.ndarray:
-    """Return (N, O, *size); pixel (y, x) of the output reads the inputs from (y, x) - padding on."""
-    x = _channels_last(input)
-    outputs, channels = weight.shape[:2]
-    blocks = -(-outputs // COLUMNS)
+def _convolve(
+    input: np.ndarray,
+    weight: np.ndarray,
+    steps: tuple[int, int, int, bool],
+    start: np.ndarray,
+    size: Size,
+    padding: Size,
+) -> np.ndarray:
+    """Return (N, O, *size); pixel (y, x) of the output reads the inputs from (y, x) - padding on.
+
+    ``steps``: how many output channels, from one to the next in the weight's memory, from one input channel to the next, and
+    whether the kernels are turned round.
+    """
+    x, (outputs, o_step, c_step, turned) = _channels_last(input), steps
+    channels, blocks = x.shape[3], -(-outputs // COLUMNS)
     panels = np.empty((36, blocks, channels, COLUMNS), f32)
-    _transform_weight(weight, panels)
+    _transform_weight(np.ascontiguousarray(weight).reshape(-1), outputs, o_step, c_step, turned, panels)
     bias = np.zeros(blocks * COLUMNS, f32)
     bias[:outputs] = start
     out = np.empty((len(x), *size, outputs), f32)
@@ -127,31 +149,28 @@ def _tiles(images: int, size: tuple[int, ...]) -> int:
 
 
 @njit(**OPTIONS)
-def _transform_weight(weight, panels):
-    """G w G^T of (O, C, 3, 3) into (36, O / 16, C, 16)."""
-    outputs, channels = weight.shape[0], weight.shape[1]
-    quarter, sixth, twelfth, twentyfourth = f32(1 / 4), f32(1 / 6), f32(1 / 12), f32(1 / 24)
-    for block in prange(panels.shape[1]):
-        half = np.empty((6, 3, 16), np.float32)
-        for c in range(channels):
-            for j in range(3):
-                for lane in range(16):
-                    o = min(block * 16 + lane, outputs - 1)
-                    w0, w1, w2 = weight[o, c, 0, j], weight[o, c, 1, j], weight[o, c, 2, j]
-                    even, odd = -(w0 + w2) * sixth, w1 * sixth
-                    half[0, j, lane], half[1, j, lane], half[2, j, lane] = w0 * quarter, even - odd, even + odd
-                    even, odd = w0 * twentyfourth + w2 * sixth, w1 * twelfth
-                    half[3, j, lane], half[4, j, lane], half[5, j, lane] = even + odd, even - odd, w2
-            for i in range(6):
-                p0, p1, p2 = panels[6 * i, block, c], panels[6 * i + 1, block, c], panels[6 * i + 2, block, c]
-                p3, p4, p5 = panels[6 * i + 3, block, c], panels[6 * i + 4, block, c], panels[6 * i + 5, block, c]
-                h0, h1, h2 = half[i, 0], half[i, 1], half[i, 2]
-                for lane in range(16):
-                    w0, w1, w2 = h0[lane], h1[lane], h2[lane]
-                    even, odd = -(w0 + w2) * sixth, w1 * sixth
-                    p0[lane], p1[lane], p2[lane] = w0 * quarter, even - odd, even + odd
-                    even, odd = w0 * twentyfourth + w2 * sixth, w1 * twelfth
-                    p3[lane], p4[lane], p5[lane] = even + odd, even - odd, w2
+def _transform_weight(flat, outputs, o_step, c_step, turned, panels):
+    """G w G^T into (36, O / 16, C, 16); the nine numbers of channels o and c begin at flat[o o_step + c c_step]."""
+    blocks, channels = panels.shape[1], panels.shape[2]
+    flat_panels = panels.reshape(-1)
+    parts = (channels + 15) // 16
+    for job in prange(blocks * parts):
+        block = np.int64(job) // parts
+        first = (np.int64(job) - block * parts) * 16
+        count = min(16, channels - first)
+        length = count * 16
+        w, half = np.zeros(9 * length, np.float32), np.empty(18 * length, np.float32)
+        for lane in range(min(16, outputs - block * 16)):
+            for c in range(count):
+                place = (block * 16 + lane) * o_step + (first + c) * c_step
+                for k in range(9):
+                    w[(8 - k if turned else k) * length + c * 16 + lane] = flat[place + k]
+        for j in range(3):
+            transform_weight(length, w, j * length, 3 * length, half, j * length, 3 * length)
+        step = blocks * channels * 16
+        for i in range(6):
+            start = i * 6 * step + (block * channels + first) * 16
+            transform_weight(length, half, i * 3 * length, length, flat_panels, start, step)
 
 
 @njit(**SERIAL)
@@ -312,19 +331,16 @@ def _sum_tiles(x, gy, top, left, at_once, v, u, sums):
 @njit(**OPTIONS)
 def _weight_from_sums(sums, grad_weight):
     """G^T (.) G: (36, C, O) into (O, C, 3, 3)."""
-    channels = sums.shape[1]
-    quarter, sixth, twelfth, twentyfourth = f32(1 / 4), f32(1 / 6), f32(1 / 12), f32(1 / 24)
-    for o in prange(grad_weight.shape[0]):
-        half = np.empty((3, 6), np.float32)
-        for c in range(channels):
-            for j in range(6):
-                s0, s1, s2 = sums[j, c, o], sums[6 + j, c, o], sums[12 + j, c, o]
-                s3, s4, s5 = sums[18 + j, c, o], sums[24 + j, c, o], sums[30 + j, c, o]
-                half[0, j] = s0 * quarter - (s1 + s2) * sixth + (s3 + s4) * twentyfourth
-                half[1, j] = (s2 - s1) * sixth + (s3 - s4) * twelfth
-                half[2, j] = (s3 + s4 - s1 - s2) * sixth + s5
-            for i in range(3):
-                s0, s1, s2, s3, s4, s5 = half[i, 0], half[i, 1], half[i, 2], half[i, 3], half[i, 4], half[i, 5]
-                grad_weight[o, c, i, 0] = s0 * quarter - (s1 + s2) * sixth + (s3 + s4) * twentyfourth
-                grad_weight[o, c, i, 1] = (s2 - s1) * sixth + (s3 - s4) * twelfth
-                grad_weight[o, c, i, 2] = (s3 + s4 - s1 - s2) * sixth + s5
+    channels, padded = sums.shape[1], sums.shape[2]
+    outputs = len(grad_weight)
+    flat_sums, flat = sums.reshape(-1), grad_weight.reshape(-1)
+    for c in prange(channels):
+        half, w = np.empty(18 * padded, np.float32), np.empty(9 * padded, np.float32)
+        for j in range(6):
+            first, step = (j * channels + np.int64(c)) * padded, 6 * channels * padded
+            transform_sums(padded, flat_sums, first, step, half, j * padded, 6 * padded)
+        for i in range(3):
+            transform_sums(padded, half, i * 6 * padded, padded, w, i * 3 * padded, padded)
+        for o in range(outputs):
+            for k in range(9):
+                flat[(o * channels + np.int64(c)) * 9 + k] = w[k * padded + o]
