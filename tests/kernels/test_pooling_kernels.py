@@ -75,6 +75,101 @@ def test_max_pool2d_agrees_with_pytorch(call):
     np.testing.assert_array_equal(result[1][holds_a_pixel], indices.numpy()[holds_a_pixel])
 
 
+@pytest.fixture
+def went(monkeypatch):
+    """Record which of the two ways of scattering ran, and whether the one in windows found all places in theirs."""
+    calls = []
+    for name in ("_scatter_in_windows", "_scatter_to_plane"):
+
+        def record(*args, name=name, loops=getattr(numba_cpu, name)):
+            calls.append((name, loops(*args)))
+            return calls[-1][1]
+
+        monkeypatch.setattr(numba_cpu, name, record)
+    return calls
+
+
+@pytest.mark.parametrize("channels", [1, 3, 16, 80])
+@pytest.mark.parametrize("accumulate", [True, False])
+def test_indices_in_their_own_windows_are_scattered_in_one_pass(went, rng, channels, accumulate):
+    images = rng.standard_normal((2, channels, 10, 14)).astype(np.float32)
+    values, indices = numba_cpu.max_pool2d(images, (2, 2), (2, 2))
+    result = numba_cpu.scatter_to_plane(values, indices, (10, 14), accumulate)
+    assert went == [("_scatter_in_windows", True)]
+    assert_identical(result, reference.scatter_to_plane(values, indices, (10, 14), accumulate))
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0, 0), (0, 2, 0, 3), (1, 0, 3, 2), (1, 2, 4, 6)])
+@pytest.mark.parametrize("there", [-1, 2, 69, 139, 140, 2**32, -(2**32)])
+@pytest.mark.parametrize("accumulate", [True, False])
+def test_a_single_stray_index_is_noticed(went, rng, place, there, accumulate):
+    images = rng.standard_normal((2, 3, 10, 14)).astype(np.float32)
+    values, indices = reference.max_pool2d(images, (2, 2), (2, 2))
+    here = place[2] * 28 + place[3] * 2  # the first pixel of its window
+    indices[place] = there + (here if abs(there) == 2**32 else 0)
+    result = numba_cpu.scatter_to_plane(values, indices, (10, 14), accumulate)
+    if indices[place] not in (here, here + 1, here + 14, here + 15):
+        assert went[0] == ("_scatter_in_windows", False)
+        assert went[1][0] == "_scatter_to_plane"
+    assert_identical(result, reference.scatter_to_plane(values, indices, (10, 14), accumulate))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 100])
+@pytest.mark.parametrize(("n", "channels"), [(1, 1), (1, 16), (1, 80), (3, 33)])
+def test_however_the_channels_are_shared_out_the_sums_are_the_same(monkeypatch, rng, threads, n, channels):
+    monkeypatch.setattr(numba_cpu, "get_num_threads", lambda: threads)
+    values = rng.standard_normal((n, channels, 4, 5)).astype(np.float32)
+    indices = rng.integers(0, 30, values.shape)
+    assert_identical(
+        numba_cpu.scatter_to_plane(values, indices, (6, 5)), reference.scatter_to_plane(values, indices, (6, 5))
+    )
+
+
+@pytest.mark.parametrize("kernel", [(2, 2), (3, 3)])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2), (3, 2), (2, 4)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 7), (3, 3), (9, 8)])
+@pytest.mark.parametrize("channels", [1, 17])
+def test_small_windows_inside_and_at_every_border(rng, kernel, stride, size, channels):
+    images = rng.integers(-2, 3, (2, channels, *size)).astype(np.float32)  # full of ties
+    images[rng.random(images.shape) < 0.1] = np.nan
+    for padding in ((0, 0), (1, 1), (0, 1)):
+        for ceil_mode in (False, True):
+            try:
+                pool_output_size(size, kernel, stride, padding, (1, 1), ceil_mode)
+            except ValueError:
+                continue
+            options = (kernel, stride, padding, (1, 1), ceil_mode)
+            values, indices = numba_cpu.max_pool2d(images, *options)
+            expected = reference.max_pool2d(images, *options)
+            np.testing.assert_array_equal(values, expected[0])
+            np.testing.assert_array_equal(indices, expected[1])
+
+
+def test_the_rows_of_small_windows_ran(monkeypatch, rng):
+    """Without the compiler, the row functions are called from Python and can be counted."""
+    run_python("import test_pooling_kernels as t; t.check_which_windows_ran()", NUMBA_DISABLE_JIT="1")
+
+
+def check_which_windows_ran():
+    calls = []
+    for name in ("_row_2x2", "_row_3x3", "_window"):
+
+        def record(*args, name=name, loops=getattr(numba_cpu, name)):
+            calls.append(name)
+            return loops(*args)
+
+        setattr(numba_cpu, name, record)
+    images = np.zeros((1, 2, 6, 6), np.float32)
+    numba_cpu.max_pool2d(images, (2, 2), (2, 2))
+    assert calls == ["_row_2x2"] * 3
+    calls.clear()
+    numba_cpu.max_pool2d(images, (3, 3), (2, 2), (1, 1))
+    assert calls == ["_window"] * 3 + ["_row_3x3", "_window"] * 2  # the first row and the first column touch the border
+    calls.clear()
+    numba_cpu.max_pool2d(images, (2, 3), (2, 2))
+    assert set(calls) == {"_window"}
+
+
 def test_the_lecture(kernels):
     values, indices = kernels.max_pool2d(LECTURE, (2, 2), (2, 2))
     np.testing.assert_array_equal(values[0, 0], [[5, 6], [7, 8]])

@@ -2,6 +2,11 @@
 
 Memory is channels-last inside: for one window, all channels are compared at once, in the innermost loop. No arithmetic
 but sums in a fixed order, so no fastmath: a NaN stays a NaN, and the result is the same with any number of threads.
+
+Windows of 2x2 and 3x3 that lie inside the image keep their maximum and its place in registers over all taps; other
+windows go from tap to tap. Where 2x2 windows halved the image, every index points into its own: scattering then goes over
+memory in order, in parallel by rows, and *looks* whether that is so. If an index points elsewhere (unpooling takes any,
+windows may overlap), the general loops do it all again.
 """
 
 from __future__ import annotations
@@ -9,14 +14,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange
 
 from ...arrays import channels_first, channels_last
 from ...shapes import Size, pool_output_size
 from ..threads import one_at_a_time
 
 OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True}
-CHANNELS_A_TASK = 16  # 64 bytes of float32, a cache line: two threads never write to the same one
+INLINE: dict[str, Any] = {"nogil": True, "forceinline": True}
+CACHE_LINE = 16  # numbers of float32: two threads never write to the same one
 
 
 @one_at_a_time
@@ -42,7 +48,11 @@ def scatter_to_plane(values: np.ndarray, indices: np.ndarray, size: Size, accumu
     """Return planes of zeros with the values put at their indices; see ``reference.scatter_to_plane``."""
     n, c = values.shape[:2]
     planes = np.empty((n, *size, c), values.dtype)
-    _scatter_to_plane(channels_last(values), channels_last(indices), accumulate, planes)
+    values, indices = channels_last(values), channels_last(indices)
+    if not (_halved(size, values.shape[1:3]) and _scatter_in_windows(values, indices, planes)):
+        # Windows overlap, so two rows may write to one place: a task owns an image, or some of its channels if images are few.
+        share = -(-c * max(n, 1) // (get_num_threads() * CACHE_LINE)) * CACHE_LINE
+        _scatter_to_plane(values, indices, accumulate, min(share, c), planes)
     return channels_first(planes)
 
 
@@ -55,33 +65,101 @@ def gather_from_plane(plane: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return channels_first(values)
 
 
+def _halved(size: Size, pooled: Size) -> bool:
+    """Return whether these are the sizes before and after pooling by 2x2 windows that leave no pixel out."""
+    return size == (2 * pooled[0], 2 * pooled[1])
+
+
 def _max_pool2d_py(input, kernel_size, stride, padding, dilation, values, indices):
-    n, h, w, channels = input.shape
+    n, h, w, _ = input.shape
     _, oh, ow, _ = values.shape
+    small = dilation == (1, 1) and (kernel_size == (2, 2) or kernel_size == (3, 3))
+    x_first = (padding[1] + stride[1] - 1) // stride[1]  # the windows of a row that lie inside, left and right
+    x_stop = min((w - kernel_size[1] + padding[1]) // stride[1] + 1, ow) if w >= kernel_size[1] - padding[1] else 0
     for row in prange(n * oh):
         image, y = row // oh, row % oh
         top = y * stride[0] - padding[0]
         kh_first, kh_stop = _taps_inside(top, h, kernel_size[0], dilation[0])
-        for x in range(ow):
-            left = x * stride[1] - padding[1]
-            kw_first, kw_stop = _taps_inside(left, w, kernel_size[1], dilation[1])
-            best, place = values[image, y, x], indices[image, y, x]
-            first = True
-            for kh in range(kh_first, kh_stop):
-                for kw in range(kw_first, kw_stop):
-                    h_in, w_in = top + kh * dilation[0], left + kw * dilation[1]
-                    pixel = input[image, h_in, w_in]
-                    here = h_in * w + w_in
-                    for c in range(channels):
-                        v = pixel[c]
-                        wins = first | (v > best[c]) | (v != v)
-                        best[c] = v if wins else best[c]
-                        place[c] = here if wins else place[c]
-                    first = False
-            if first:  # the window steps over the image
-                for c in range(channels):
-                    best[c] = -np.inf
-                    place[c] = -1
+        first, stop = 0, 0
+        if small and kh_first == 0 and kh_stop == kernel_size[0] and x_first < x_stop:
+            first, stop = x_first, x_stop
+            best, place = values[image, y], indices[image, y]
+            if kernel_size[0] == 2:
+                _row_2x2(input[image], top, stride[1], padding[1], first, stop, best, place)
+            else:
+                _row_3x3(input[image], top, stride[1], padding[1], first, stop, best, place)
+        for x in range(first):
+            taps = kh_first, kh_stop, top, x * stride[1] - padding[1]
+            _window(input[image], kernel_size, dilation, taps, values[image, y, x], indices[image, y, x])
+        for x in range(stop, ow):
+            taps = kh_first, kh_stop, top, x * stride[1] - padding[1]
+            _window(input[image], kernel_size, dilation, taps, values[image, y, x], indices[image, y, x])
+
+
+def _window_py(image, kernel_size, dilation, taps, best, place):
+    """Any window, from tap to tap."""
+    w = image.shape[1]
+    kh_first, kh_stop, top, left = taps
+    kw_first, kw_stop = _taps_inside(left, w, kernel_size[1], dilation[1])
+    first = True
+    for kh in range(kh_first, kh_stop):
+        for kw in range(kw_first, kw_stop):
+            h_in, w_in = top + kh * dilation[0], left + kw * dilation[1]
+            pixel = image[h_in, w_in]
+            here = h_in * w + w_in
+            for c in range(len(best)):
+                v = pixel[c]
+                wins = first | (v > best[c]) | (v != v)
+                best[c] = v if wins else best[c]
+                place[c] = here if wins else place[c]
+            first = False
+    if first:  # the window steps over the image
+        for c in range(len(best)):
+            best[c] = -np.inf
+            place[c] = -1
+
+
+def _later_py(best, place, v, here):
+    """Return what wins between the best so far and the next tap: a larger number, or a NaN."""
+    wins = (v > best) | (v != v)
+    return v if wins else best, here if wins else place
+
+
+def _row_2x2_py(image, top, stride, padding, first, stop, values, indices):
+    w = image.shape[1]
+    upper, lower = image[top], image[top + 1]
+    for x in range(first, stop):
+        left = x * stride - padding
+        here = top * w + left
+        a, b, c, d = upper[left], upper[left + 1], lower[left], lower[left + 1]
+        value, index = values[x], indices[x]
+        for channel in range(len(value)):
+            v, k = _later(a[channel], np.int32(0), b[channel], np.int32(1))
+            v, k = _later(v, k, c[channel], np.int32(w))
+            v, k = _later(v, k, d[channel], np.int32(w + 1))
+            value[channel], index[channel] = v, here + k
+
+
+def _row_3x3_py(image, top, stride, padding, first, stop, values, indices):
+    w = image.shape[1]
+    upper, middle, lower = image[top], image[top + 1], image[top + 2]
+    for x in range(first, stop):
+        left = x * stride - padding
+        here = top * w + left
+        a, b, c = upper[left], upper[left + 1], upper[left + 2]
+        d, e, f = middle[left], middle[left + 1], middle[left + 2]
+        g, h, i = lower[left], lower[left + 1], lower[left + 2]
+        value, index = values[x], indices[x]
+        for channel in range(len(value)):
+            v, k = _later(a[channel], np.int32(0), b[channel], np.int32(1))
+            v, k = _later(v, k, c[channel], np.int32(2))
+            v, k = _later(v, k, d[channel], np.int32(w))
+            v, k = _later(v, k, e[channel], np.int32(w + 1))
+            v, k = _later(v, k, f[channel], np.int32(w + 2))
+            v, k = _later(v, k, g[channel], np.int32(2 * w))
+            v, k = _later(v, k, h[channel], np.int32(2 * w + 1))
+            v, k = _later(v, k, i[channel], np.int32(2 * w + 2))
+            value[channel], index[channel] = v, here + k
 
 
 def _taps_inside_py(start, size, kernel, dilation):
@@ -91,14 +169,13 @@ def _taps_inside_py(start, size, kernel, dilation):
     return first, min(stop, kernel)
 
 
-def _scatter_to_plane_py(values, indices, accumulate, planes):
+def _scatter_to_plane_py(values, indices, accumulate, share, planes):
     n, oh, ow, channels = values.shape
     _, h, w, _ = planes.shape
-    blocks = (channels + CHANNELS_A_TASK - 1) // CHANNELS_A_TASK
-    # Windows overlap, so two rows may write to one place: a task owns some channels of an image, not some rows.
+    blocks = (channels + share - 1) // share
     for task in prange(n * blocks):
-        image, first = task // blocks, task % blocks * CHANNELS_A_TASK
-        stop = min(first + CHANNELS_A_TASK, channels)
+        image, first = task // blocks, task % blocks * share
+        stop = min(first + share, channels)
         plane = planes[image].reshape(h * w, channels)
         for i in range(h * w):
             for c in range(first, stop):
@@ -109,6 +186,37 @@ def _scatter_to_plane_py(values, indices, accumulate, planes):
                     i = indices[image, y, x, c]
                     if 0 <= i < h * w:
                         plane[i, c] = (plane[i, c] if accumulate else 0) + values[image, y, x, c]
+
+
+def _strays_py(indices, here, w):
+    """Return how many of a row's indices do not point into their own 2x2 window; the first window begins ``here``."""
+    strays = 0
+    for x in range(len(indices)):
+        index, first = indices[x], here + 2 * x
+        for channel in range(len(index)):
+            i = index[channel] - first
+            strays += (i != 0) & (i != 1) & (i != w) & (i != w + 1)
+    return strays
+
+
+def _scatter_in_windows_py(values, indices, planes):
+    """Write each value at its place in its own 2x2 window, zeros beside it; return whether all places were there."""
+    n, oh, ow, channels = values.shape
+    w, strays, zero = 2 * ow, 0, values.dtype.type(0)
+    if n * oh and _strays(indices[0, 0], 0, w):
+        return False  # the first row tells already
+    for row in prange(n * oh):
+        image, y = row // oh, row % oh
+        strays += _strays(indices[image, y], 2 * y * w, w)
+        for below in range(2):
+            line = planes[image, 2 * y + below]
+            for x in range(ow):
+                value, index = values[image, y, x], indices[image, y, x]
+                for beside in range(2):  # one store a loop, or LLVM gives up telling them apart
+                    here, pixel = (2 * y + below) * w + 2 * x + beside, line[2 * x + beside]
+                    for channel in range(channels):
+                        pixel[channel] = value[channel] if index[channel] == here else zero
+    return strays == 0
 
 
 def _gather_from_plane_py(planes, indices, values):
@@ -124,6 +232,12 @@ def _gather_from_plane_py(planes, indices, values):
 
 
 _taps_inside = njit(cache=True, nogil=True)(_taps_inside_py)
+_later = njit(**INLINE)(_later_py)
+_row_2x2 = njit(cache=True, nogil=True)(_row_2x2_py)
+_row_3x3 = njit(cache=True, nogil=True)(_row_3x3_py)
+_window = njit(cache=True, nogil=True)(_window_py)
 _max_pool2d = njit(**OPTIONS)(_max_pool2d_py)
 _scatter_to_plane = njit(**OPTIONS)(_scatter_to_plane_py)
+_strays = njit(cache=True, nogil=True)(_strays_py)
+_scatter_in_windows = njit(**OPTIONS)(_scatter_in_windows_py)
 _gather_from_plane = njit(**OPTIONS)(_gather_from_plane_py)
