@@ -7,8 +7,8 @@ with batch norm and ReLU. That costs 1/N + 1/9 of the full convolution to N chan
       stride            2            4             8                                 16              32
 
 The first layer of each stage has stride 2. Table 1 prints stride 2 for the last depthwise layer too; with it the sizes of
-its own rows do not come out (7 x 7 in and out): it is 1. Section 3.1's table 2 says that the first convolution takes
-1.19% of the multiply-adds: it takes 1.91%.
+its own rows do not come out (7 x 7 in and out): it is 1. Table 2 prints 1.19% of the multiply-adds for the first
+convolution: it takes 1.91%, and only so do the shares of the table add up.
 
 As published ``MobileNet()``, for ImageNet: 4,231,976 parameters, 568,740,352 multiply-adds at 224 x 224. ``width`` 0.75, 0.5
 and 0.25 thin every layer. ``MobileNetUNet`` is a U-Net whose way down is this net, and whose way up is separable too:

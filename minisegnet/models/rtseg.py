@@ -15,12 +15,13 @@ make scores for all pixels of them:
 What upsamples is a transposed 4x4 convolution of stride 2, 16x16 of stride 8. For Cityscapes the paper prints, in GFLOPs of
 2 per multiply-accumulate at 360 x 640: SkipNet-MobileNet 6.2, SkipNet-ShuffleNet 2.0, 143 times less than SegNet's 286.03.
 ``RTSeg(3, 20)`` takes 6.14 by its convolutions, 6.2 with scale and shift of batch norm; ``RTSeg(3, 20, "shufflenet")`` 2.10
-(the authors' first convolution and pool have no border); ``SegNet(3, 20)`` 286.96. Of the first two 0.74 is the last
-upsampling, which mixes all 20 channels of scores.
+(the authors' first convolution has no border); ``SegNet(3, 20)`` 286.96. Of the first two 0.74 is the last upsampling,
+which mixes all 20 channels of scores.
 
-Where the authors' code goes other ways: it dilates by two full 3x3 convolutions (here: all layers of the encoder's last stages,
-so that the strided encoder's weights keep their meaning), and its VGG16 keeps fc6 and fc7 (here: the five stages, with batch
-norm; removing its pools 4 and 5 dilates stage 5 by 2, and there is no layer left to dilate by 4).
+The authors' code goes other ways in three places. Its U-Net convolves twice after each sum; the paper, and this one, do not.
+It dilates by two full 3x3 convolutions; here all layers of the encoder's last stages dilate, so that the strided encoder's
+weights keep their meaning. Its VGG16 keeps fc6 and fc7; here it is the five stages, with batch norm, and removing pools 4
+and 5 dilates stage 5 by 2, after which there is no layer left to dilate by 4.
 
 Strided 3x3 convolutions read their pixels around the *first* pixel of each pair, transposed 4x4 convolutions write around the
 middle: as in the authors' code, the decoder has that shift to learn.
@@ -35,7 +36,6 @@ from typing import Any
 
 from .. import nn
 from ..autograd import Tensor
-from ..functional import interpolate
 from .blocks import Encoder, he_initialization
 from .classifier import check_count, check_width
 from .dense import DensePrediction
@@ -168,7 +168,7 @@ class UNetDecoder(nn.Module):
 
 
 class DilationDecoder(nn.Module):
-    """Scores at stride 8, upsampled bilinearly: the work is the dilated encoder's (section 2.1).
+    """Scores at stride 8, upsampled by 8: the work is the dilated encoder's (section 2.1).
 
     Parameters
     ----------
@@ -179,11 +179,13 @@ class DilationDecoder(nn.Module):
     def __init__(self, channels: int, num_classes: int):
         super().__init__()
         self.head = nn.Conv2d(channels, num_classes, 1)
+        self.upsample = nn.ConvTranspose2d(num_classes, num_classes, 16, 8, 4, bias=False)
         self.apply(he_initialization)
+        nn.init.bilinear_(self.upsample.weight)
 
     def forward(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Return scores (N, K, *size) of an encoder's features, of which the last has stride 8."""
-        return _cropped(interpolate(self.head(features[-1]), scale_factor=8, mode="bilinear"), size)
+        return _cropped(self.upsample(self.head(features[-1])), size)
 
 
 def _encoder(name: str, in_channels: int, width: float, output_stride: int) -> Encoder:

@@ -68,6 +68,11 @@ class ShuffleUnit(nn.Module):
                 f"ShuffleUnit: out_channels must be in_channels={in_channels} to add with stride 1, or more to stack; "
                 f"got {out_channels} with stride {stride}"
             )
+        if out_channels % (4 * groups) or in_channels % (groups if first_grouped or self.stacks else 1):
+            raise ValueError(
+                f"ShuffleUnit: with groups={groups}, in_channels must be a multiple of {groups} and out_channels one of "
+                f"{4 * groups} (the middle has a quarter of them), got {in_channels} and {out_channels}"
+            )
         middle = out_channels // 4  # the bottleneck (section 3.2)
         branch = out_channels - in_channels if self.stacks else out_channels
         self.layers = nn.Sequential(
