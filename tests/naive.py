@@ -188,6 +188,23 @@ def channel_affine(input, scale, shift):
     return output
 
 
+def batch_norm_relu(input, weight, bias, eps=1e-5):
+    """Batch norm, and zero instead of what is negative."""
+    output, mean, variance = batch_norm(input, weight, bias, eps)
+    return np.where(output < 0, 0, output), mean, variance
+
+
+def batch_norm_relu_grad(grad_output, input, weight, bias, mean, variance, eps=1e-5):
+    """Only where the output was positive a gradient comes through; from there on as batch norm."""
+    output, _, _ = batch_norm(input, weight, bias, eps)
+    return batch_norm_grad(np.where(output > 0, grad_output, 0), input, weight, mean, variance, eps)
+
+
+def channel_affine_relu(input, scale, shift):
+    output = channel_affine(input, scale, shift)
+    return np.where(output < 0, 0, output)
+
+
 def softmax_cross_entropy(logits, target, pixel_weight):
     """Return -pixel_weight * log(softmax(logits)[target]) and log(sum(exp(logits))), pixel by pixel.
 

@@ -16,7 +16,7 @@ from kernel_checks import assert_same_with_any_threads, layouts, run_python, unc
 
 from minisegnet.backend import find_kernel
 from minisegnet.kernels.contract import KERNELS
-from minisegnet.kernels.convolution import numba_cpu, numba_cpu_shifts, reference
+from minisegnet.kernels.convolution import numba_cpu, numba_cpu_shifts, numba_cpu_winograd, reference
 
 DIRECTIONS = ("conv2d", "conv2d_grad_input", "conv2d_grad_weight")
 DTYPES = (np.float32, np.float64)
@@ -266,6 +266,31 @@ def test_many_channels_and_awkward_tails(channels, outputs, size, name, dtype):
     case = Case((2, channels, size, size + 1), (outputs, channels, 3, 3), padding=(1, 1), dtype=dtype)
     for direction in DIRECTIONS:
         case.check(forced(name), direction, winograd=name == "winograd")
+
+
+@pytest.mark.parametrize("part", [1, 2**14, 2**30])
+@pytest.mark.parametrize("shape", [(3, 20, 17, 30), (1, 7, 9, 8), (2, 33, 8, 8)])
+def test_winograd_in_parts_of_any_size(part, shape, monkeypatch):
+    """Many parts of few tiles, all tiles at once, and the order of loops for deep layers: which one runs is a matter of sizes."""
+    monkeypatch.setattr(numba_cpu_winograd, "PART", part)
+    case = Case(shape, (19, shape[1], 3, 3), padding=(1, 1), dtype=np.float32)
+    for direction in DIRECTIONS:
+        case.check(forced("winograd"), direction, winograd=True)
+
+
+def test_winograd_takes_each_way_where_it_is_meant(monkeypatch):
+    ran = []
+    for name in ("_convolve_tiles", "_convolve_deep", "_sum_tiles", "_sum_deep"):
+        function = getattr(numba_cpu_winograd, name)
+        monkeypatch.setattr(numba_cpu_winograd, name, lambda *a, name=name, f=function: ran.append(name) or f(*a))
+    wide, deep = (
+        Case((1, 16, 180, 180), (16, 16, 3, 3), dtype=np.float32),
+        Case((1, 96, 8, 8), (96, 96, 3, 3), dtype=np.float32),
+    )
+    for case in (wide, deep):
+        for direction in DIRECTIONS:
+            case.call(forced("winograd"), direction)
+    assert ran == ["_convolve_tiles"] * 2 + ["_sum_tiles"] + ["_convolve_deep"] * 2 + ["_sum_deep"]
 
 
 def test_the_bound_of_winograd_comes_from_winograd():

@@ -178,12 +178,16 @@ def _pack(flat, outputs, group_step, o_step, c_step, places, panels):
         block = panel - group * blocks
         first = (np.int64(job) - panel * parts) * 16
         last = min(first + 16, channels)
-        for lane in range(16):
-            o = block * 16 + lane
-            for c in range(first, last):
-                place = group * group_step + o * o_step + c * c_step
+        lanes = min(16, outputs - block * 16)
+        for t in range(taps):
+            panels[group, block, t, first:last, lanes:] = f32(0)
+        outer, inner = (last - first, lanes) if o_step < c_step else (lanes, last - first)  # read along the memory
+        for i in range(outer):
+            for j in range(inner):
+                c, lane = (first + i, j) if o_step < c_step else (first + j, i)
+                place = group * group_step + (block * 16 + lane) * o_step + c * c_step
                 for t in range(taps):
-                    panels[group, block, t, c, lane] = flat[place + places[t]] if o < outputs else f32(0)
+                    panels[group, block, t, c, lane] = flat[place + places[t]]
 
 
 @njit(**OPTIONS)

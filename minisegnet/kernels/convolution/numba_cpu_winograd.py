@@ -30,6 +30,7 @@ from .numba_cpu_tile import COLUMNS, ROWS, multiply_tile
 OPTIONS: Any = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 SERIAL: Any = OPTIONS | {"parallel": False}
 PART = 2**20  # bytes of transformed tiles that a thread works on at a time: they stay in its part of the cache
+DEEP = 8  # so many parts together make a deep layer: its images are few and its weights many
 f32 = np.float32
 
 INPUT = (  # B^T (Lavin and Gray, 2016, section 4.3)
@@ -101,12 +102,18 @@ def conv2d_grad_weight(
     x, gy = _channels_last(input), _channels_last(grad_output)
     channels, outputs = x.shape[3], gy.shape[3]
     blocks, tiles = -(-outputs // COLUMNS), _tiles(len(x), gy.shape[1:3])
-    at_once = max(1, min(tiles, max(2 * ROWS, 8 * PART // (36 * 4 * (channels + blocks * COLUMNS)))))
+    at_once = max(2 * ROWS, DEEP * PART // (36 * 4 * (channels + blocks * COLUMNS)))
+    grad_weight = np.empty((outputs, channels, 3, 3), f32)
+    if tiles == 0:
+        grad_weight[:] = 0
+        return grad_weight
+    if tiles <= at_once:
+        _sum_deep(x, gy, padding[0], padding[1], blocks, grad_weight)
+        return grad_weight
     sums = np.zeros((36, channels, blocks * COLUMNS), f32)
     v = np.empty((36, at_once, channels), f32)
     u = np.zeros((36, blocks, at_once, COLUMNS), f32)
     _sum_tiles(x, gy, padding[0], padding[1], at_once, v, u, sums)
-    grad_weight = np.empty((outputs, channels, 3, 3), f32)
     _weight_from_sums(sums, grad_weight)
     return grad_weight
 
@@ -126,16 +133,20 @@ def _convolve(
     """
     x, (outputs, o_step, c_step, turned) = _channels_last(input), steps
     channels, blocks = x.shape[3], -(-outputs // COLUMNS)
-    panels = np.empty((36, blocks, channels, COLUMNS), f32)
-    _transform_weight(np.ascontiguousarray(weight).reshape(-1), outputs, o_step, c_step, turned, panels)
+    flat_weight = np.ascontiguousarray(weight).reshape(-1)
     bias = np.zeros(blocks * COLUMNS, f32)
     bias[:outputs] = start
     out = np.empty((len(x), *size, outputs), f32)
     tiles, per_tile = _tiles(len(x), size), 36 * 4 * (channels + blocks * COLUMNS)
-    at_once = max(PART // per_tile, 2 * ROWS)
-    at_once = max(1, min(at_once, -(-tiles // get_num_threads())))
-    at_once = -(-at_once // ROWS) * ROWS
-    _convolve_tiles(x, panels, bias, padding[0], padding[1], at_once, out)
+    if tiles * per_tile <= DEEP * PART and 36 * 4 * channels * blocks * COLUMNS > PART:
+        _convolve_deep(x, flat_weight, o_step, c_step, turned, bias, padding[0], padding[1], out)
+    else:
+        panels = np.empty((36, blocks, channels, COLUMNS), f32)
+        _transform_weight(flat_weight, outputs, o_step, c_step, turned, panels)
+        at_once = max(PART // per_tile, 2 * ROWS)
+        at_once = max(1, min(at_once, -(-tiles // get_num_threads())))
+        at_once = -(-at_once // ROWS) * ROWS
+        _convolve_tiles(x, panels, bias, padding[0], padding[1], at_once, out)
     return channels_first(out)
 
 
@@ -148,9 +159,36 @@ def _tiles(images: int, size: tuple[int, ...]) -> int:
     return images * -(-size[0] // 4) * -(-size[1] // 4)
 
 
+@njit(**SERIAL)
+def _weight_panel(flat, outputs, o_step, c_step, turned, block, first, count, w, half, flat_panels, place, step):
+    """G w G^T of ``count`` input channels from ``first`` on and a block of sixteen output channels; w, half: room for them.
+
+    The nine numbers of channels o and c begin at flat[o o_step + c c_step]; the results at flat_panels[place + step (6 i + j)].
+    """
+    length, lanes = count * 16, min(16, outputs - block * 16)
+    if lanes < 16:
+        w[:] = f32(0)
+    if c_step < o_step:  # read along the memory
+        for lane in range(lanes):
+            for c in range(count):
+                source = (block * 16 + lane) * o_step + (first + c) * c_step
+                for k in range(9):
+                    w[(8 - k if turned else k) * length + c * 16 + lane] = flat[source + k]
+    else:
+        for c in range(count):
+            for lane in range(lanes):
+                source = (block * 16 + lane) * o_step + (first + c) * c_step
+                for k in range(9):
+                    w[(8 - k if turned else k) * length + c * 16 + lane] = flat[source + k]
+    for j in range(3):
+        transform_weight(length, w, j * length, 3 * length, half, j * length, 3 * length)
+    for i in range(6):
+        transform_weight(length, half, i * 3 * length, length, flat_panels, place + i * 6 * step, step)
+
+
 @njit(**OPTIONS)
 def _transform_weight(flat, outputs, o_step, c_step, turned, panels):
-    """G w G^T into (36, O / 16, C, 16); the nine numbers of channels o and c begin at flat[o o_step + c c_step]."""
+    """G w G^T of all weights into (36, O / 16, C, 16)."""
     blocks, channels = panels.shape[1], panels.shape[2]
     flat_panels = panels.reshape(-1)
     parts = (channels + 15) // 16
@@ -158,19 +196,9 @@ def _transform_weight(flat, outputs, o_step, c_step, turned, panels):
         block = np.int64(job) // parts
         first = (np.int64(job) - block * parts) * 16
         count = min(16, channels - first)
-        length = count * 16
-        w, half = np.zeros(9 * length, np.float32), np.empty(18 * length, np.float32)
-        for lane in range(min(16, outputs - block * 16)):
-            for c in range(count):
-                place = (block * 16 + lane) * o_step + (first + c) * c_step
-                for k in range(9):
-                    w[(8 - k if turned else k) * length + c * 16 + lane] = flat[place + k]
-        for j in range(3):
-            transform_weight(length, w, j * length, 3 * length, half, j * length, 3 * length)
-        step = blocks * channels * 16
-        for i in range(6):
-            start = i * 6 * step + (block * channels + first) * 16
-            transform_weight(length, half, i * 3 * length, length, flat_panels, start, step)
+        w, half = np.empty(9 * 16 * count, np.float32), np.empty(18 * 16 * count, np.float32)
+        place, step = (block * channels + first) * 16, blocks * channels * 16
+        _weight_panel(flat, outputs, o_step, c_step, turned, block, first, count, w, half, flat_panels, place, step)
 
 
 @njit(**SERIAL)
@@ -248,24 +276,18 @@ def _output_tile(flat_m, t, at_once, padded, bias, z, out, image, y, xx):
 
 
 @njit(**SERIAL)
-def _products(v, panels, m, count, no_jump, zeros):
-    """m[place] = v[place] (tiles x C) times panels[place] (C x O), 36 times."""
-    at_once, channels = v.shape[1], v.shape[2]
-    blocks, padded = panels.shape[1], m.shape[2]
-    flat_v, flat_panels, flat_m = v.reshape(-1), panels.reshape(-1), m.reshape(-1)
+def _product(flat_v, v0, channels, flat_panels, panel, flat_m, m0, padded, count, no_jump, zeros):
+    """One of the 36 products for sixteen output channels: m (tiles x 16) = v (tiles x C) times a panel (C x 16)."""
     tiles = (count + 5) // 6
     base, longer = count // tiles, count - count // tiles * tiles
-    for place in range(36):
-        for block in range(blocks):
-            t = 0
-            for i in range(tiles):
-                rows = base + 1 if i < longer else base
-                multiply_tile(
-                    rows, flat_v, (place * at_once + t) * channels, channels, 1, no_jump, 1, channels,
-                    flat_panels, (place * blocks + block) * channels * 16, zeros, 0, 0,
-                    flat_m, (place * at_once + t) * padded + block * 16, padded,
-                )  # fmt: skip
-                t += rows
+    t = 0
+    for i in range(tiles):
+        rows = base + 1 if i < longer else base
+        multiply_tile(
+            rows, flat_v, v0 + t * channels, channels, 1, no_jump, 1, channels, flat_panels, panel,
+            zeros, 0, 0, flat_m, m0 + t * padded, padded,
+        )  # fmt: skip
+        t += rows
 
 
 @njit(**SERIAL)
@@ -280,9 +302,10 @@ def _place(tile, tiles_y, tiles_x):
 @njit(**OPTIONS)
 def _convolve_tiles(x, panels, bias, top, left, at_once, out):
     """Transform, multiply and transform back, ``at_once`` tiles at a time, each thread its own."""
-    channels, padded = x.shape[3], panels.shape[1] * 16
+    channels, blocks, padded = x.shape[3], panels.shape[1], panels.shape[1] * 16
     tiles_y, tiles_x = (out.shape[1] + 3) // 4, (out.shape[2] + 3) // 4
     tiles = len(x) * tiles_y * tiles_x
+    flat_panels = panels.reshape(-1)
     zeros, no_jump = np.zeros(16, np.float32), np.zeros(1, np.int64)
     for part in prange((tiles + at_once - 1) // at_once):
         first = np.int64(part) * at_once
@@ -293,10 +316,55 @@ def _convolve_tiles(x, panels, bias, top, left, at_once, out):
         for t in range(count):
             image, y, xx = _place(first + t, tiles_y, tiles_x)
             _input_tile(x, image, y - top, xx - left, d, flat_v, t, at_once)
-        _products(v, panels, m, count, no_jump, zeros)
+        for place in range(36):
+            for block in range(blocks):
+                panel, m0 = (place * blocks + block) * channels * 16, place * at_once * padded + block * 16
+                _product(
+                    flat_v,
+                    place * at_once * channels,
+                    channels,
+                    flat_panels,
+                    panel,
+                    flat_m,
+                    m0,
+                    padded,
+                    count,
+                    no_jump,
+                    zeros,
+                )
         for t in range(count):
             image, y, xx = _place(first + t, tiles_y, tiles_x)
             _output_tile(flat_m, t, at_once, padded, bias, z, out, image, y, xx)
+
+
+@njit(**OPTIONS)
+def _convolve_deep(x, flat_weight, o_step, c_step, turned, bias, top, left, out):
+    """Few tiles, many weights: each thread transforms sixteen output channels' weights and uses them up, on all tiles."""
+    channels, outputs, padded = x.shape[3], out.shape[3], len(bias)
+    tiles_y, tiles_x = (out.shape[1] + 3) // 4, (out.shape[2] + 3) // 4
+    tiles = len(x) * tiles_y * tiles_x
+    zeros, no_jump = np.zeros(16, np.float32), np.zeros(1, np.int64)
+    flat_v, flat_m = np.empty(36 * tiles * channels, np.float32), np.empty(36 * tiles * padded, np.float32)
+    for tile in prange(tiles):
+        t = np.int64(tile)
+        image, y, xx = _place(t, tiles_y, tiles_x)
+        _input_tile(x, image, y - top, xx - left, np.empty(72 * channels, np.float32), flat_v, t, tiles)
+    for job in prange(padded // 16):
+        block = np.int64(job)
+        panels = np.empty(36 * channels * 16, np.float32)
+        w, half = np.empty(9 * 256, np.float32), np.empty(18 * 256, np.float32)
+        for first in range(0, channels, 16):
+            _weight_panel(
+                flat_weight, outputs, o_step, c_step, turned, block, first, min(16, channels - first), w, half,
+                panels, first * 16, channels * 16,
+            )  # fmt: skip
+        for place in range(36):
+            v0, m0 = place * tiles * channels, place * tiles * padded + block * 16
+            _product(flat_v, v0, channels, panels, place * channels * 16, flat_m, m0, padded, tiles, no_jump, zeros)
+    for tile in prange(tiles):
+        t = np.int64(tile)
+        image, y, xx = _place(t, tiles_y, tiles_x)
+        _output_tile(flat_m, t, tiles, padded, bias, np.empty(28 * padded, np.float32), out, image, y, xx)
 
 
 @njit(**OPTIONS)
@@ -328,19 +396,58 @@ def _sum_tiles(x, gy, top, left, at_once, v, u, sums):
                 )  # fmt: skip
 
 
+@njit(**SERIAL)
+def _weights_of(flat_sums, row, step, padded, half, w, w0):
+    """w[w0:] (9 x O) = G^T s G of the 36 rows of sums that begin at ``row``, ``step`` apart."""
+    for j in range(6):
+        transform_sums(padded, flat_sums, row + j * step, 6 * step, half, j * padded, 6 * padded)
+    for i in range(3):
+        transform_sums(padded, half, i * 6 * padded, padded, w, w0 + i * 3 * padded, padded)
+
+
+@njit(**OPTIONS)
+def _sum_deep(x, gy, top, left, blocks, grad_weight):
+    """All tiles at once: each thread brings the sums of six input channels home as soon as they are complete."""
+    channels, outputs, padded = x.shape[3], gy.shape[3], blocks * 16
+    tiles_y, tiles_x = (gy.shape[1] + 3) // 4, (gy.shape[2] + 3) // 4
+    tiles = len(x) * tiles_y * tiles_x
+    zeros, no_jump = np.zeros(16, np.float32), np.zeros(1, np.int64)
+    flat_v, flat_u = np.empty(36 * tiles * channels, np.float32), np.zeros(36 * tiles * padded, np.float32)
+    flat = grad_weight.reshape(-1)
+    for tile in prange(tiles):
+        t = np.int64(tile)
+        image, y, xx = _place(t, tiles_y, tiles_x)
+        d, z = np.empty(72 * channels, np.float32), np.empty(40 * outputs, np.float32)
+        _input_tile(x, image, y - top, xx - left, d, flat_v, t, tiles)
+        _gradient_tile(gy, image, y, xx, z, flat_u, t, tiles)
+    for job in prange((channels + 5) // 6):
+        c = np.int64(job) * 6
+        rows = min(6, channels - c)
+        sums = np.empty(36 * 6 * padded, np.float32)
+        half, w = np.empty(18 * padded, np.float32), np.empty(6 * 9 * padded, np.float32)
+        for place in range(36):
+            for block in range(blocks):
+                multiply_tile(
+                    rows, flat_v, place * tiles * channels + c, 1, channels, no_jump, 1, tiles, flat_u,
+                    (place * blocks + block) * tiles * 16, zeros, 0, 0, sums, place * 6 * padded + block * 16, padded,
+                )  # fmt: skip
+        for r in range(rows):
+            _weights_of(sums, r * padded, 6 * padded, padded, half, w, r * 9 * padded)
+        for o in range(outputs):
+            for r in range(rows):
+                for k in range(9):
+                    flat[(o * channels + c + r) * 9 + k] = w[(r * 9 + k) * padded + o]
+
+
 @njit(**OPTIONS)
 def _weight_from_sums(sums, grad_weight):
     """G^T (.) G: (36, C, O) into (O, C, 3, 3)."""
     channels, padded = sums.shape[1], sums.shape[2]
-    outputs = len(grad_weight)
     flat_sums, flat = sums.reshape(-1), grad_weight.reshape(-1)
-    for c in prange(channels):
+    for channel in prange(channels):
+        c = np.int64(channel)
         half, w = np.empty(18 * padded, np.float32), np.empty(9 * padded, np.float32)
-        for j in range(6):
-            first, step = (j * channels + np.int64(c)) * padded, 6 * channels * padded
-            transform_sums(padded, flat_sums, first, step, half, j * padded, 6 * padded)
-        for i in range(3):
-            transform_sums(padded, half, i * 6 * padded, padded, w, i * 3 * padded, padded)
-        for o in range(outputs):
+        _weights_of(flat_sums, c * padded, channels * padded, padded, half, w, 0)
+        for o in range(len(grad_weight)):
             for k in range(9):
-                flat[(o * channels + np.int64(c)) * 9 + k] = w[k * padded + o]
+                flat[(o * channels + c) * 9 + k] = w[k * padded + o]
