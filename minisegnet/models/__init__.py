@@ -2,6 +2,7 @@
 
 from .deconvnet import DeconvNet
 from .dense import DensePrediction
+from .dilated import ContextModule, DeepLab, DilatedNet
 from .fcn import FCN
 from .files import load, load_pretrained, pretrained_names, save
 from .mobilenet import MobileNet, MobileNetUNet
@@ -14,8 +15,11 @@ from .unet import UNet
 
 __all__ = [
     "FCN",
+    "ContextModule",
     "DeconvNet",
+    "DeepLab",
     "DensePrediction",
+    "DilatedNet",
     "InvertedResidual",
     "MobileNet",
     "MobileNetUNet",

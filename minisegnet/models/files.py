@@ -11,6 +11,7 @@ from ..nn import init
 from .classifier import Classifier
 from .deconvnet import DeconvNet
 from .dense import DensePrediction
+from .dilated import DeepLab, DilatedNet
 from .fcn import FCN
 from .mobilenet import MobileNet, MobileNetUNet
 from .mobilenet_v2 import MobileNetV2
@@ -23,6 +24,8 @@ from .unet import UNet
 FORMAT = "minisegnet-model-1"
 ARCHITECTURES: dict[str, Any] = {
     "DeconvNet": DeconvNet,
+    "DeepLab": DeepLab,
+    "DilatedNet": DilatedNet,
     "FCN": FCN,
     "MobileNet": MobileNet,
     "MobileNetUNet": MobileNetUNet,
