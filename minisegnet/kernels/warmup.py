@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,8 @@ from .contract import KERNELS
 
 def warmup(progress: bool = True, dtypes: Sequence[str] = ("float32",)) -> dict[str, float]:
     """Run every Numba kernel of a U-Net once on a tiny input; Numba keeps the machine code in its cache on disk.
+
+    A kernel that chooses among algorithms is run once for each. The first time, a second process shares the work.
 
     Parameters
     ----------
@@ -32,13 +38,19 @@ def warmup(progress: bool = True, dtypes: Sequence[str] = ("float32",)) -> dict[
     from .threads import quietly
 
     seconds = dict.fromkeys([*KERNELS, *STEPS], 0.0)
-    work = [(name, dtype) for dtype in dtypes for name in seconds]
-    results: dict[str, Any] = {}
-    with quietly(), tqdm(total=len(work), disable=not progress, unit="kernel") as bar:
-        for name, dtype in work:
-            bar.set_description(f"compiling {name} for {dtype}")
+    work = [(name, dtype, None) for dtype in dtypes for name in seconds]
+    paths = [(PATHS[label][0], "float32", label) for label in PATHS if "float32" in dtypes]
+    with quietly(), tqdm(total=len(work) + len(paths), disable=not progress, unit="kernel") as bar:
+        helper = _start_helper() if paths and not _compiled_before() else None
+        results: dict[str, Any] = {}
+        for name, dtype, label in work + sorted(paths, key=lambda path: path[2] in HELPED):
+            bar.set_description(f"compiling {name} for {dtype}" + (f", {label}" if label else ""))
             start = time.perf_counter()
-            if name in STEPS:
+            if label in HELPED and helper is not None:
+                helper.wait()  # what it compiled is now loaded from the disk; what it could not, is compiled here
+            if label:
+                _run_path(label)
+            elif name in STEPS:
                 STEPS[name](np.dtype(dtype).type)
             else:
                 results[name] = find_kernel(name, "numba")(*EXAMPLES[name](np.dtype(dtype).type, results))
@@ -46,6 +58,33 @@ def warmup(progress: bool = True, dtypes: Sequence[str] = ("float32",)) -> dict[
             bar.update()
         bar.set_description("kernels compiled")
     return seconds
+
+
+def _start_helper() -> subprocess.Popen | None:
+    """Start a process that compiles the longest algorithms while this one compiles the rest; None where it cannot."""
+    code = f"from {__name__} import HELPED, _run_path\nfor label in HELPED: _run_path(label)"
+    quiet = {**os.environ, "MINISEGNET_QUIET": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", code], env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+    except OSError:
+        return None
+
+
+def _compiled_before() -> bool:
+    """Return whether the disk holds the algorithms that take longest; if they are outdated, this process compiles them."""
+    from .convolution import numba_cpu_winograd as winograd
+
+    cached = Path(winograd._sum_deep.stats.cache_path or ".")
+    return any(cached.glob(f"{winograd.__name__.rpartition('.')[2]}._sum_deep*.nbi"))
+
+
+def _run_path(label: str) -> None:
+    from ..backend import find_kernel
+
+    kernel, arguments = PATHS[label]
+    find_kernel(kernel, "numba")(*arguments())
 
 
 def _image(dtype: Any, channels: int = 4) -> np.ndarray:
@@ -89,6 +128,35 @@ EXAMPLES: dict[str, Example] = {
         earlier["softmax_cross_entropy"][1],
     ),
 }
+
+
+def _layer(kernel: str, channels: int, size: int, window: int = 3) -> tuple[str, Callable[[], tuple[Any, ...]]]:
+    """Return a kernel's name, and a function that makes its arguments for a convolution layer of this size."""
+
+    def arguments() -> tuple[Any, ...]:
+        image = np.ones((1, size, size, channels), np.float32).transpose(0, 3, 1, 2)
+        weight, options = np.ones((channels, channels, window, window), np.float32), ((1, 1), (window // 2,) * 2)
+        if kernel == "conv2d":
+            return image, weight, np.ones(channels, np.float32), *options
+        return (
+            (image, weight, (size, size), *options)
+            if kernel == "conv2d_grad_input"
+            else (image, image, (3, 3), *options)
+        )
+
+    return kernel, arguments
+
+
+# The algorithms that a convolution chooses by its size (``convolution/numba_cpu.py``), each by a size that it serves.
+PATHS: dict[str, tuple[str, Callable[[], tuple[Any, ...]]]] = {
+    "direct": _layer("conv2d", 16, 6),
+    "direct, the weight's gradient": _layer("conv2d_grad_weight", 16, 6),
+    "Winograd, the weight's gradient of a deep layer": _layer("conv2d_grad_weight", 32, 16),
+    "Winograd": _layer("conv2d", 32, 16),
+    "Winograd, a deep layer": _layer("conv2d", 96, 16),
+    "Winograd, the weight's gradient": _layer("conv2d_grad_weight", 32, 128),
+}
+HELPED = ("Winograd", "Winograd, a deep layer", "Winograd, the weight's gradient")  # these take longest
 
 
 def _adam_step(dtype: Any) -> None:
