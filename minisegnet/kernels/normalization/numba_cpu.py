@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit, prange
 
 from ...arrays import channels_first, channels_last
+from ..buffers import empty
 from ..threads import one_at_a_time
 
 OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract"}}
@@ -90,7 +91,7 @@ def _normalize(
 def _affine(input: np.ndarray, center: np.ndarray, scale: np.ndarray, shift: np.ndarray, floor: float) -> np.ndarray:
     """Return (input - center) * scale + shift, channel by channel, not below the floor."""
     line, row = _as_line(input), _row(input.shape[1])
-    output = np.empty_like(line)
+    output = empty(line.shape, line.dtype)
     _center_scale_shift(line, *_side_by_side(row, center, scale, shift), floor, _block(row), output)
     return _as_images(output, input)
 
@@ -116,7 +117,7 @@ def _gradients(
     grad_bias, grad_weight = sums.sum(axis=0)  # sums of grad_output, and of grad_output * (input - mean)
     grad_weight *= inverse
     mix = _side_by_side(row, scale, -scale * inverse * grad_weight / count, -scale * grad_bias / count)
-    grad_input = np.empty_like(line)
+    grad_input = empty(line.shape, line.dtype)
     _mix(grads, line, *forward, floor, *mix, _block(row), grad_input)
     return _as_images(grad_input, input), grad_weight.astype(input.dtype), grad_bias.astype(input.dtype)
 

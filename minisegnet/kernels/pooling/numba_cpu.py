@@ -18,6 +18,7 @@ from numba import get_num_threads, njit, prange
 
 from ...arrays import channels_first, channels_last
 from ...shapes import Size, pool_output_size
+from ..buffers import empty
 from ..threads import one_at_a_time
 
 OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True}
@@ -37,8 +38,8 @@ def max_pool2d(
     """Return the maximum of every window, and where it was; see ``reference.max_pool2d``."""
     n, c, h, w = input.shape
     oh, ow = pool_output_size((h, w), kernel_size, stride, padding, dilation, ceil_mode)
-    values = np.empty((n, oh, ow, c), input.dtype)
-    indices = np.empty((n, oh, ow, c), np.int64)
+    values = empty((n, oh, ow, c), input.dtype)
+    indices = empty((n, oh, ow, c), np.int64)
     _max_pool2d(channels_last(input), kernel_size, stride, padding, dilation, values, indices)
     return channels_first(values), channels_first(indices)
 
@@ -47,7 +48,7 @@ def max_pool2d(
 def scatter_to_plane(values: np.ndarray, indices: np.ndarray, size: Size, accumulate: bool = True) -> np.ndarray:
     """Return planes of zeros with the values put at their indices; see ``reference.scatter_to_plane``."""
     n, c = values.shape[:2]
-    planes = np.empty((n, *size, c), values.dtype)
+    planes = empty((n, *size, c), values.dtype)
     values, indices = channels_last(values), channels_last(indices)
     if not (_halved(size, values.shape[1:3]) and _scatter_in_windows(values, indices, planes)):
         # Windows overlap, so two rows may write to one place: a task owns an image, or some of its channels if images are few.
@@ -60,7 +61,7 @@ def scatter_to_plane(values: np.ndarray, indices: np.ndarray, size: Size, accumu
 def gather_from_plane(plane: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """Return the values that lie at the indices; see ``reference.gather_from_plane``."""
     n, c, oh, ow = indices.shape
-    values = np.empty((n, oh, ow, c), plane.dtype)
+    values = empty((n, oh, ow, c), plane.dtype)
     _gather_from_plane(channels_last(plane), channels_last(indices), values)
     return channels_first(values)
 

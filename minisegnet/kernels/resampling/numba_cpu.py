@@ -14,6 +14,7 @@ from numba import njit, prange
 
 from ...arrays import channels_first, channels_last
 from ...shapes import Size
+from ..buffers import empty
 from ..threads import one_at_a_time
 from .taps import Scale, bilinear_taps
 
@@ -26,7 +27,7 @@ def resize_bilinear(
 ) -> np.ndarray:
     """Resize images by linear interpolation; see ``reference.resize_bilinear``."""
     n, c, h, w = input.shape
-    output = np.empty((n, *size, c), input.dtype)
+    output = empty((n, *size, c), input.dtype)
     rows = _taps(h, size[0], align_corners, scale[0], input.dtype)
     columns = _taps(w, size[1], align_corners, scale[1], input.dtype)
     _resize_bilinear(channels_last(input), rows, columns, output)
@@ -39,7 +40,7 @@ def resize_bilinear_grad(
 ) -> np.ndarray:
     """Return the gradient of ``resize_bilinear``; see ``reference.resize_bilinear_grad``."""
     n, c, oh, ow = grad_output.shape
-    grad_input = np.empty((n, *input_size, c), grad_output.dtype)
+    grad_input = empty((n, *input_size, c), grad_output.dtype)
     rows = _taps(input_size[0], oh, align_corners, scale[0], grad_output.dtype)
     columns = _taps(input_size[1], ow, align_corners, scale[1], grad_output.dtype)
     _resize_bilinear_grad(channels_last(grad_output), rows, columns, grad_input)
@@ -67,16 +68,16 @@ def _resize_bilinear_py(input, rows, columns, output):
     left, right, of_left, of_right, _, _ = columns
     for task in prange(n * oh):
         image, y = task // oh, task % oh
-        above, below = input[image, top[y]], input[image, bottom[y]]
-        row = np.empty((w, channels), input.dtype)
-        for x in range(w):
-            for c in range(channels):
-                row[x, c] = of_top[y] * above[x, c] + of_bottom[y] * below[x, c]
+        above, below = input[image, top[y]].reshape(-1), input[image, bottom[y]].reshape(-1)
+        line, up, down = np.empty(w * channels, input.dtype), of_top[y], of_bottom[y]
+        for j in range(len(line)):  # pixels and channels in one long loop, which vectorizes however few there are
+            line[j] = up * above[j] + down * below[j]
+        row = line.reshape(w, channels)
         for x in range(ow):
-            before, after = row[left[x]], row[right[x]]
-            pixel = output[image, y, x]
+            before, after, pixel = row[left[x]], row[right[x]], output[image, y, x]
+            back, forth = of_left[x], of_right[x]
             for c in range(channels):
-                pixel[c] = of_left[x] * before[c] + of_right[x] * after[c]
+                pixel[c] = back * before[c] + forth * after[c]
 
 
 def _resize_bilinear_grad_py(grad_output, rows, columns, grad_input):
@@ -86,18 +87,27 @@ def _resize_bilinear_grad_py(grad_output, rows, columns, grad_input):
     left, _, of_left, of_right, first_column, stop_column = columns
     for task in prange(n * h):
         image, y = task // h, task % h
-        row = np.zeros((ow, channels), grad_output.dtype)
+        line = np.zeros(ow * channels, grad_output.dtype)
         for o in range(first_row[y], stop_row[y]):
             weight = of_top[o] if top[o] == y else of_bottom[o]
-            reader = grad_output[image, o]
-            for x in range(ow):
-                for c in range(channels):
-                    row[x, c] += weight * reader[x, c]
+            reader = grad_output[image, o].reshape(-1)
+            for j in range(len(line)):
+                line[j] += weight * reader[j]
+        row = line.reshape(ow, channels)
         for x in range(w):
-            pixel = grad_input[image, y, x]
+            first, stop, pixel = first_column[x], stop_column[x], grad_input[image, y, x]
+            if stop - first == 4:  # every pixel but the outermost when the width doubles: the sum stays in a register
+                a, b, d, e = row[first], row[first + 1], row[first + 2], row[first + 3]
+                of_a = of_left[first] if left[first] == x else of_right[first]
+                of_b = of_left[first + 1] if left[first + 1] == x else of_right[first + 1]
+                of_d = of_left[first + 2] if left[first + 2] == x else of_right[first + 2]
+                of_e = of_left[first + 3] if left[first + 3] == x else of_right[first + 3]
+                for c in range(channels):
+                    pixel[c] = of_a * a[c] + of_b * b[c] + of_d * d[c] + of_e * e[c]
+                continue
             for c in range(channels):
                 pixel[c] = 0
-            for o in range(first_column[x], stop_column[x]):
+            for o in range(first, stop):
                 weight = of_left[o] if left[o] == x else of_right[o]
                 for c in range(channels):
                     pixel[c] += weight * row[o, c]
