@@ -13,12 +13,14 @@ from .deconvnet import DeconvNet
 from .dense import DensePrediction
 from .dilated import DeepLab, DilatedNet
 from .fcn import FCN
+from .fully_convolutional import FullyConvolutional
 from .mobilenet import MobileNet, MobileNetUNet
 from .mobilenet_v2 import MobileNetV2
 from .resnet import ResNet18
 from .rtseg import RTSeg
 from .segnet import SegNet
 from .shufflenet import ShuffleNet
+from .sliding_window import PatchClassifier
 from .unet import UNet
 
 FORMAT = "minisegnet-model-1"
@@ -27,9 +29,11 @@ ARCHITECTURES: dict[str, Any] = {
     "DeepLab": DeepLab,
     "DilatedNet": DilatedNet,
     "FCN": FCN,
+    "FullyConvolutional": FullyConvolutional,
     "MobileNet": MobileNet,
     "MobileNetUNet": MobileNetUNet,
     "MobileNetV2": MobileNetV2,
+    "PatchClassifier": PatchClassifier,
     "RTSeg": RTSeg,
     "ResNet18": ResNet18,
     "SegNet": SegNet,
@@ -39,7 +43,7 @@ ARCHITECTURES: dict[str, Any] = {
 PRETRAINED = Path(__file__).parent / "pretrained"
 
 
-def save(model: DensePrediction | Classifier, path: Any, about: dict[str, Any] | None = None) -> None:
+def save(model: DensePrediction | Classifier | PatchClassifier, path: Any, about: dict[str, Any] | None = None) -> None:
     """Write weights, buffers and architecture to a ``.safetensors`` file, whole or not at all.
 
     Parameters
