@@ -17,6 +17,7 @@ from numba import njit, prange
 
 from ...arrays import channels_first
 from ...shapes import Size, conv_output_size
+from ..buffers import empty
 
 OPTIONS: Any = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 
@@ -35,7 +36,7 @@ def conv2d(
     image = _channels_last(input, len(weight) // groups)
     taps = np.require(weight[:, 0].transpose(1, 2, 0), requirements=["C", "A", "W"])  # (KH, KW, O)
     start = np.zeros(len(weight), dtype=input.dtype) if bias is None else np.require(bias, requirements=["C", "A", "W"])
-    output = np.empty((len(input), *size, len(weight)), dtype=input.dtype)
+    output = empty((len(input), *size, len(weight)), dtype=input.dtype)
     _conv2d_loops(image, taps, start, stride, padding, dilation, output)
     return channels_first(output)
 
@@ -51,7 +52,7 @@ def conv2d_grad_input(
 ) -> np.ndarray:
     """Return the gradient (N, C, H, W) of the input; ``groups`` is C."""
     taps = np.require(weight[:, 0].transpose(1, 2, 0), requirements=["C", "A", "W"])  # (KH, KW, O)
-    grad_input = np.empty((len(grad_output), *input_size, len(weight)), dtype=grad_output.dtype)
+    grad_input = empty((len(grad_output), *input_size, len(weight)), dtype=grad_output.dtype)
     _grad_input_loops(_channels_last(grad_output), taps, stride, padding, dilation, grad_input)
     if groups < len(weight):
         filters = len(weight) // groups

@@ -21,6 +21,7 @@ from numba import njit, prange
 
 from ...arrays import channels_first
 from ...shapes import Size, conv_output_size
+from ..buffers import empty
 from .numba_cpu_tile import COLUMNS, ROWS, multiply_tile
 
 OPTIONS: Any = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
@@ -51,7 +52,7 @@ def conv2d(
     outputs, channels, height, width = weight.shape
     size = conv_output_size(input.shape[2:], (height, width), stride, padding, dilation)
     start = np.zeros(outputs, f32) if bias is None else bias
-    out = np.empty((len(input), *size, outputs), f32)
+    out = empty((len(input), *size, outputs), f32)
     phase = Phase(
         (0, 0),
         size,
@@ -75,7 +76,7 @@ def conv2d_grad_input(
 ) -> np.ndarray:
     """Return the gradient (N, C, H, W) of the input, which is the transposed convolution of ``grad_output``."""
     outputs, channels, height, width = weight.shape
-    out = np.empty((len(grad_output), *input_size, channels * groups), f32)
+    out = empty((len(grad_output), *input_size, channels * groups), f32)
 
     def places(y0: int, axis: int, kernel: int) -> list[tuple[int, int]]:
         """Input pixel y0 + s m was read by output pixel m + (y0 + p - d k) / s at place k, where that is whole."""
@@ -134,7 +135,7 @@ def _run(
         rows, columns = phase.rows, phase.columns
         places = np.array([ky * width + kx for ky, _ in rows for kx, _ in columns], np.int64)
         ys, xs = np.array([o for _, o in rows]) + before[0], np.array([o for _, o in columns]) + before[1]
-        panels = np.empty((groups, blocks, len(places), total // groups, COLUMNS), f32)
+        panels = empty((groups, blocks, len(places), total // groups, COLUMNS), f32)
         _pack(flat_weight, *steps, places, panels)
         if (
             groups == 1 and (np.diff(xs) == 1).all()
@@ -162,7 +163,7 @@ def _padded(image: np.ndarray, before: list[int], after: list[int]) -> np.ndarra
         return x
     images, height, width, channels = x.shape
     top, left = max(before[0], 0), max(before[1], 0)
-    padded = np.empty((images, top + height + max(after[0], 0), left + width + max(after[1], 0), channels), f32)
+    padded = empty((images, top + height + max(after[0], 0), left + width + max(after[1], 0), channels), f32)
     _pad(x, top, left, padded)
     return padded
 
@@ -290,11 +291,15 @@ def conv2d_grad_weight(
     )  # few channels: tiles over (kx, c)
     pixel_bytes = 4 * (x.shape[3] * stride[0] * stride[1] + groups * blocks * COLUMNS)
     band = int(min(max(1, CHUNK // (pixel_bytes * max(out_width, 1))), max(out_height, 1)))
-    sums = np.zeros((groups, height, width // joined, joined * channels, blocks * COLUMNS))  # float64: a long sum
+    sums = empty((groups, height, width // joined, joined * channels, blocks * COLUMNS), np.float64)  # a long sum
+    sums[:] = 0
     if gy.size:
         steps = np.array([*stride, *dilation, band, joined], np.int64)
-        _sum_pixels(x, gy, steps, sums)
-    grad_weight = np.empty((outputs, channels, height, width), f32)
+        row_tiles, span = -(-joined * channels // ROWS), (band - 1) * stride[0] + dilation[0] * (height - 1) + 1
+        packed = empty((1 if joined > 1 else groups * row_tiles * span * x.shape[2] * ROWS,), f32)
+        factors = empty((groups * blocks, band * out_width, COLUMNS), f32)
+        _sum_pixels(x, gy, steps, packed, factors, sums)
+    grad_weight = empty((outputs, channels, height, width), f32)
     _unpack(
         sums.reshape(groups, height * width, channels, -1), grad_weight.reshape(groups, group_outputs, channels, -1)
     )
@@ -314,7 +319,7 @@ def _unpack(sums, grad_weight):
 
 
 @njit(**OPTIONS)
-def _sum_pixels(x, gy, steps, sums):
+def _sum_pixels(x, gy, steps, packed, factors, sums):
     """sums[g, ky, kx, c, o] += x[y s + d ky, x s + d kx, c] gy[y, x, o], one band of rows after the other."""
     images, padded_height, padded_width, channels = x.shape
     out_height, out_width, outputs = gy.shape[1], gy.shape[2], gy.shape[3]
@@ -327,8 +332,7 @@ def _sum_pixels(x, gy, steps, sums):
     short = max(1, 512 // out_width)  # rows in one running sum: longer ones round worse
     straight = joined > 1  # rows are neighbours in memory already
     span = (band - 1) * stride_y + dilation_y * (height - 1) + 1
-    source = x.reshape(-1) if straight else np.empty(groups * row_tiles * span * padded_width * 6, np.float32)
-    factors = np.empty((groups * blocks, band * out_width, 16), np.float32)
+    source = x.reshape(-1) if straight else packed
     flat_factors = factors.reshape(-1)
     jumps = np.empty(band, np.int64)
     pixel = channels if straight else 6

@@ -29,6 +29,7 @@ from numba import njit, prange
 
 from ...arrays import channels_first
 from ...shapes import Size, conv_output_size
+from ..buffers import empty
 from .shift_plan import Axis, Plan, plan_backward, plan_forward
 
 OPTIONS: Any = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
@@ -54,7 +55,7 @@ def conv2d(
     size = conv_output_size(input.shape[2:], kernel, stride, padding, dilation)
     plan = plan_forward(input.shape, weight.shape, size, stride, padding, dilation, groups)
     start = np.zeros(outputs, dtype=input.dtype) if bias is None else bias
-    output = np.empty((len(input), *size, outputs), dtype=input.dtype)
+    output = empty((len(input), *size, outputs), dtype=input.dtype)
     _sum(input, plan, weight, channels * math.prod(kernel), start, outputs // groups, output)
     return channels_first(output)
 
@@ -72,7 +73,7 @@ def conv2d_grad_input(
     channels, kernel, size = weight.shape[1], weight.shape[2:], (input_size[0], input_size[1])
     plan = plan_backward(grad_output.shape, weight.shape, size, stride, padding, dilation, groups)
     start = np.zeros(groups * channels, dtype=grad_output.dtype)
-    grad_input = np.empty((len(grad_output), *size, groups * channels), dtype=grad_output.dtype)
+    grad_input = empty((len(grad_output), *size, groups * channels), dtype=grad_output.dtype)
     _sum(grad_output, plan, weight, math.prod(kernel), start, channels, grad_input)
     return channels_first(grad_input)
 

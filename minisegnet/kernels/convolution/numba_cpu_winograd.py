@@ -24,6 +24,7 @@ from numba import get_num_threads, njit, prange
 
 from ...arrays import channels_first
 from ...shapes import Size, conv_output_size
+from ..buffers import empty
 from .numba_cpu_linear_map import linear_map
 from .numba_cpu_tile import COLUMNS, ROWS, multiply_tile
 
@@ -103,16 +104,17 @@ def conv2d_grad_weight(
     channels, outputs = x.shape[3], gy.shape[3]
     blocks, tiles = -(-outputs // COLUMNS), _tiles(len(x), gy.shape[1:3])
     at_once = max(2 * ROWS, DEEP * PART // (36 * 4 * (channels + blocks * COLUMNS)))
-    grad_weight = np.empty((outputs, channels, 3, 3), f32)
+    grad_weight = empty((outputs, channels, 3, 3), f32)
     if tiles == 0:
         grad_weight[:] = 0
         return grad_weight
     if tiles <= at_once:
-        _sum_deep(x, gy, padding[0], padding[1], blocks, grad_weight)
+        v, u = empty((36 * tiles * channels,), f32), empty((36 * tiles * blocks * COLUMNS,), f32)
+        _sum_deep(x, gy, padding[0], padding[1], blocks, v, u, grad_weight)
         return grad_weight
-    sums = np.zeros((36, channels, blocks * COLUMNS), f32)
-    v = np.empty((36, at_once, channels), f32)
-    u = np.zeros((36, blocks, at_once, COLUMNS), f32)
+    sums = empty((36, channels, blocks * COLUMNS), f32)
+    sums[:] = 0
+    v, u = empty((36, at_once, channels), f32), empty((36, blocks, at_once, COLUMNS), f32)
     _sum_tiles(x, gy, padding[0], padding[1], at_once, v, u, sums)
     _weight_from_sums(sums, grad_weight)
     return grad_weight
@@ -136,12 +138,13 @@ def _convolve(
     flat_weight = np.ascontiguousarray(weight).reshape(-1)
     bias = np.zeros(blocks * COLUMNS, f32)
     bias[:outputs] = start
-    out = np.empty((len(x), *size, outputs), f32)
+    out = empty((len(x), *size, outputs), f32)
     tiles, per_tile = _tiles(len(x), size), 36 * 4 * (channels + blocks * COLUMNS)
     if tiles * per_tile <= DEEP * PART and 36 * 4 * channels * blocks * COLUMNS > PART:
-        _convolve_deep(x, flat_weight, o_step, c_step, turned, bias, padding[0], padding[1], out)
+        v, m = empty((36 * tiles * channels,), f32), empty((36 * tiles * blocks * COLUMNS,), f32)
+        _convolve_deep(x, flat_weight, o_step, c_step, turned, bias, padding[0], padding[1], v, m, out)
     else:
-        panels = np.empty((36, blocks, channels, COLUMNS), f32)
+        panels = empty((36, blocks, channels, COLUMNS), f32)
         _transform_weight(flat_weight, outputs, o_step, c_step, turned, panels)
         at_once = max(PART // per_tile, 2 * ROWS)
         at_once = max(1, min(at_once, -(-tiles // get_num_threads())))
@@ -338,13 +341,12 @@ def _convolve_tiles(x, panels, bias, top, left, at_once, out):
 
 
 @njit(**OPTIONS)
-def _convolve_deep(x, flat_weight, o_step, c_step, turned, bias, top, left, out):
+def _convolve_deep(x, flat_weight, o_step, c_step, turned, bias, top, left, flat_v, flat_m, out):
     """Few tiles, many weights: each thread transforms sixteen output channels' weights and uses them up, on all tiles."""
     channels, outputs, padded = x.shape[3], out.shape[3], len(bias)
     tiles_y, tiles_x = (out.shape[1] + 3) // 4, (out.shape[2] + 3) // 4
     tiles = len(x) * tiles_y * tiles_x
     zeros, no_jump = np.zeros(16, np.float32), np.zeros(1, np.int64)
-    flat_v, flat_m = np.empty(36 * tiles * channels, np.float32), np.empty(36 * tiles * padded, np.float32)
     for tile in prange(tiles):
         t = np.int64(tile)
         image, y, xx = _place(t, tiles_y, tiles_x)
@@ -406,13 +408,12 @@ def _weights_of(flat_sums, row, step, padded, half, w, w0):
 
 
 @njit(**OPTIONS)
-def _sum_deep(x, gy, top, left, blocks, grad_weight):
+def _sum_deep(x, gy, top, left, blocks, flat_v, flat_u, grad_weight):
     """All tiles at once: each thread brings the sums of six input channels home as soon as they are complete."""
     channels, outputs, padded = x.shape[3], gy.shape[3], blocks * 16
     tiles_y, tiles_x = (gy.shape[1] + 3) // 4, (gy.shape[2] + 3) // 4
     tiles = len(x) * tiles_y * tiles_x
     zeros, no_jump = np.zeros(16, np.float32), np.zeros(1, np.int64)
-    flat_v, flat_u = np.empty(36 * tiles * channels, np.float32), np.zeros(36 * tiles * padded, np.float32)
     flat = grad_weight.reshape(-1)
     for tile in prange(tiles):
         t = np.int64(tile)
