@@ -11,42 +11,27 @@ As published, their net N4: ``PatchClassifier(1, 2)`` sees 95 x 95 pixels, throu
 channels, each with a 2 x 2 pool behind it, and 200 hidden units. A pool of 2 makes windows even, a convolution of 4 odd
 again: so there is a middle pixel.
 
-``slide`` does it literally, patch by patch. ``SlidingWindow`` is the same function as one network for images of any size,
-computed at once, see ``fully_convolutional``. For a laptop:
-``SlidingWindow(3, 4, patch_size=21, widths=(16, 32), kernel_sizes=(4, 4), fc_channels=64, dropout=0.0)``.
+``slide`` does it literally, patch by patch. Neighbouring patches share nearly all of their pixels, so it computes nearly
+everything again and again; ``fully_convolutional.py`` gets the same numbers without.
+For a laptop: ``PatchClassifier(3, 4, patch_size=21, widths=(16, 32), kernel_sizes=(4, 4), hidden=(64,))``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 from .. import nn
 from ..arrays import array_module
 from ..autograd import Tensor, no_grad, unwrap
-from ..functional import cat
+from ..functional import cat, pad
 from ..shapes import ReceptiveField
 from .blocks import he_initialization
 from .classifier import check_count
-from .fully_convolutional import (
-    FullyConvolutional,
-    check_border,
-    dilate_instead_of_stride,
-    evaluating,
-    shift_and_stitch,
-    to_fully_convolutional,
-    with_border,
-)
 
-__all__ = [
-    "FullyConvolutional",
-    "PatchClassifier",
-    "SlidingWindow",
-    "dilate_instead_of_stride",
-    "shift_and_stitch",
-    "slide",
-    "to_fully_convolutional",
-]
+BORDERS = ("valid", "reflect", "zeros")
 
 
 class PatchClassifier(nn.Module):
@@ -58,9 +43,9 @@ class PatchClassifier(nn.Module):
     num_classes : scores a patch, K
     patch_size : P, pixels on a side; one at which nothing is left over at a pool, so that every pixel counts
     widths, kernel_sizes : channels, and the kernel size, of each stage's convolution; a 2x2 pool follows it
-    fc_channels : of the hidden linear layer
+    hidden : features of each linear layer before the last
     norm : "batch" (batch norm after each convolution, which then has no bias) or None
-    dropout : probability of dropout after the hidden layer
+    dropout : probability of dropout after each hidden layer
 
     Input (N, C, P, P) float32, output (N, K) scores.
     """
@@ -69,22 +54,22 @@ class PatchClassifier(nn.Module):
 
     def __init__(
         self,
-        in_channels: int,
-        num_classes: int,
+        in_channels: int = 1,
+        num_classes: int = 2,
         patch_size: int = 95,
         widths: Sequence[int] = (48, 48, 48, 48),
         kernel_sizes: Sequence[int] = (4, 5, 4, 4),
-        fc_channels: int = 200,
+        hidden: Sequence[int] = (200,),
         norm: str | None = None,
         dropout: float = 0.0,
     ):
         super().__init__()
         counts = {"in_channels": in_channels, "num_classes": num_classes}
-        counts |= {"patch_size": patch_size, "fc_channels": fc_channels}
+        counts |= {"patch_size": patch_size}
         check_count("PatchClassifier", **counts)
-        for name, values in (("widths", widths), ("kernel_sizes", kernel_sizes)):
+        for name, values in (("widths", widths), ("kernel_sizes", kernel_sizes), ("hidden", hidden)):
             if not isinstance(values, (tuple, list)) or any(not isinstance(v, int) or v < 1 for v in values):
-                raise ValueError(f"PatchClassifier: {name} must be positive integers, one a stage, got {values!r}")
+                raise ValueError(f"PatchClassifier: {name} must be positive integers, one a layer, got {values!r}")
         if not widths or len(widths) != len(kernel_sizes):
             raise ValueError(
                 f"PatchClassifier: widths and kernel_sizes must be equally long, one entry a stage, "
@@ -93,7 +78,7 @@ class PatchClassifier(nn.Module):
         if norm not in ("batch", None):
             raise ValueError(f'PatchClassifier: norm must be "batch" or None, got {norm!r}')
         self.config = {**counts, "widths": list(widths), "kernel_sizes": list(kernel_sizes)}
-        self.config |= {"norm": norm, "dropout": dropout}
+        self.config |= {"hidden": list(hidden), "norm": norm, "dropout": dropout}
         self.in_channels, self.num_classes, self.patch_size = in_channels, num_classes, patch_size
 
         encoder, field = nn.Sequential(), ReceptiveField()
@@ -110,13 +95,16 @@ class PatchClassifier(nn.Module):
                 f"PatchClassifier: patch_size must be {field.size} or a multiple of {field.stride} more, so that the pools leave "
                 f"nothing over, got {patch_size}; sizes near it: {near}, {near + field.stride}"
             )
-        bottleneck = [nn.Flatten(), nn.Linear(widths[-1] * side**2, fc_channels), nn.ReLU(), nn.Dropout(dropout)]
-        head = nn.Linear(fc_channels, num_classes)
-        self.layers = nn.Sequential({"encoder": encoder, "bottleneck": nn.Sequential(*bottleneck), "head": head})
+        features = [widths[-1] * side**2, *hidden]
+        bottleneck = nn.Sequential(nn.Flatten())
+        for before, after in pairwise(features):
+            bottleneck.extend([nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)])
+        self.encoder, self.bottleneck, self.head = encoder, bottleneck, nn.Linear(features[-1], num_classes)
         self.apply(he_initialization)
-        for linear in (bottleneck[1], head):
-            nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
-            nn.init.zeros_(linear.bias)
+        for layer in (*bottleneck, self.head):
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def forward(self, x: Any) -> Tensor:
         """Return one score a class, (N, K), of patches (N, C, P, P)."""
@@ -126,7 +114,7 @@ class PatchClassifier(nn.Module):
                 f"PatchClassifier: input must be patches (N, {', '.join(map(str, expected))}), got shape {tuple(x.shape)}; "
                 "slide(classifier, images) cuts images into patches"
             )
-        return self.layers(x)
+        return self.head(self.bottleneck(self.encoder(x)))
 
 
 def slide(
@@ -148,7 +136,7 @@ def slide(
     images : (N, C, H, W)
     stride : from one patch to the next, pixels
     border : "valid", patches inside of the image only; "reflect" (the image is mirrored around its border) or "zeros", the
-        patches around pixels 0, stride, 2 stride ...; the middle of an even P is the pixel before it
+        patches around pixels 0, stride, 2 stride ...; the middle of an even P is the pixel behind it
     patch_size : P; by default the classifier's own
     batch_size : how many patches at once
     progress : called with (patches done, patches in all)
@@ -161,18 +149,19 @@ def slide(
     if size is None:
         raise ValueError(f"slide: patch_size must be given, for a {type(classifier).__name__} does not tell its own")
     check_count("slide", patch_size=size, stride=stride, batch_size=batch_size)
-    check_border("slide", border)
+    if border not in BORDERS:
+        raise ValueError(f"slide: border must be one of {', '.join(BORDERS)}, got {border!r}")
     if len(images.shape) != 4:
         raise ValueError(f"slide: images must have 4 axes (N, C, H, W), got shape {tuple(images.shape)}")
-    around = ((size - 1) // 2, size // 2) if border != "valid" else (0, 0)
+    around = (size // 2, (size - 1) // 2) if border != "valid" else (0, 0)
     least = size if border == "valid" else size // 2 + 1 if border == "reflect" else 1
     if min(images.shape[2:]) < least:
         raise ValueError(
             f'slide: images must have {least} pixels or more on each side for patches of {size} and border "{border}", '
             f"got shape {tuple(images.shape)}"
         )
-    with evaluating(classifier), no_grad():
-        x = unwrap(with_border(images, *around, border))
+    with predicting(classifier):
+        x = unwrap(pad(images, around * 2, mode="reflect" if border == "reflect" else "constant"))
         xp = array_module(x)
         windows = xp.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))[:, :, ::stride, ::stride]
         patches = windows.transpose(0, 2, 3, 1, 4, 5)  # (N, OH, OW, C, P, P): views of the image, not copies
@@ -185,34 +174,14 @@ def slide(
         return cat(scores).reshape(*patches.shape[:3], -1).permute(0, 3, 1, 2)
 
 
-class SlidingWindow(FullyConvolutional):
-    """A ``PatchClassifier`` at every pixel, computed at once: strides become dilation, linear layers convolutions.
-
-    Trained on whole images it is trained on all of their patches (Long et al., 2015, section 3.4), but for batch norm, whose
-    statistics are then those of the image.
-
-    Parameters
-    ----------
-    in_channels, num_classes, patch_size, widths, kernel_sizes, fc_channels, norm, dropout : as in ``PatchClassifier``
-    border : "reflect", "zeros", or "valid" for patches inside of the image only
-
-    Input (N, C, H, W) float32, output (N, K, H, W) scores; with "valid" P - 1 fewer on each axis.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        num_classes: int,
-        patch_size: int = 95,
-        widths: Sequence[int] = (48, 48, 48, 48),
-        kernel_sizes: Sequence[int] = (4, 5, 4, 4),
-        fc_channels: int = 200,
-        norm: str | None = None,
-        dropout: float = 0.0,
-        border: str = "reflect",
-    ):
-        sizes = (patch_size, widths, kernel_sizes, fc_channels)
-        classifier = PatchClassifier(in_channels, num_classes, *sizes, norm, dropout)
-        dense = dilate_instead_of_stride(to_fully_convolutional(classifier))
-        super().__init__(dense.layers, border)
-        self.config = {**classifier.config, "border": border}
+@contextmanager
+def predicting(network: nn.Module) -> Iterator[None]:
+    """Run a block off the tape with the network in evaluation mode; afterwards each part is in its own mode again."""
+    before = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        for module, training in before:
+            object.__setattr__(module, "training", training)
