@@ -8,6 +8,7 @@ layer on a (C, h, w) feature *is* a convolution with an h x w kernel, and so the
     dilate_instead_of_stride    at every pixel in one go: no strides, each later window dilated by those left out ("a trous")
 
 All give the numbers of ``slide``, to rounding, as long as nothing pads: with padding a patch ends in zeros where an image goes on.
+A ``border`` goes around the image, once, before the first layer, so that its outermost pixels have a patch too.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import numpy as np
 from .. import nn
 from ..arrays import array_module, to_device
 from ..autograd import Tensor
+from ..functional import pad
 from ..functional.checks import images as as_images
 from ..nn import init
 from ..shapes import ReceptiveField, conv_output_size, pair, pool_output_size
 from .dense import DensePrediction
-from .sliding_window import PatchClassifier, predicting
+from .sliding_window import BORDERS, PatchClassifier, predicting
 
 # The layers that do the same at every pixel, and the arguments that make each of them again.
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -86,6 +88,8 @@ class FullyConvolutional(DensePrediction):
     Parameters
     ----------
     layers : pairs (name of the layer, its settings), in order
+    border : "valid": only pixels whose patch lies inside the image. "reflect" or "zeros": pixels 0, s, 2 s, ... of the image,
+        which is mirrored at its border, or set in zeros; the middle of P pixels is number P // 2
     patch_size : what the classifier was made for, P; by default as many pixels as one output needs
 
     Attributes
@@ -94,11 +98,13 @@ class FullyConvolutional(DensePrediction):
     exact : whether each output is what the classifier says about its patch: nothing pads, and in a patch no pool has a partial
         window (``ceil_mode``), which in an image would see what follows the patch
 
-    Input (N, C, H, W), output (N, K, H', W'): a score for every ``stride``-th pixel whose patch lies inside.
+    Input (N, C, H, W), output (N, K, H', W'): every s-th pixel, s the ``stride``.
     """
 
-    def __init__(self, layers: Sequence[Sequence[Any]], patch_size: int | None = None):
+    def __init__(self, layers: Sequence[Sequence[Any]], border: str = "valid", patch_size: int | None = None):
         super().__init__()
+        if border not in BORDERS:
+            raise ValueError(f"FullyConvolutional: border must be one of {', '.join(BORDERS)}, got {border!r}")
         unknown = [kind for kind, _ in layers if kind not in SETTINGS]
         if unknown:
             raise ValueError(f"FullyConvolutional: layers must be of {', '.join(SETTINGS)}, got {unknown[0]!r}")
@@ -110,23 +116,31 @@ class FullyConvolutional(DensePrediction):
         self.field = ReceptiveField()
         for w in self.windows:
             self.field = self.field.through(w.kernel, w.stride, w.padding, w.dilation)
-        self.padding = "same" if any(w.padding for w in self.windows) else "valid"
-        if patch_size is None and self.padding == "valid":
-            patch_size = self.field.size
-        self.patch_size = self.valid_sizes(1, 1)[0] if patch_size is None else patch_size
-        if self.output_size(self.patch_size) != 1:
+        self.border, self.padding = border, "valid" if border == "valid" else "same"
+        self.pads = any(w.padding for w in self.windows)
+        if patch_size is None:
+            patch_size = next((n for n in range(1, self.field.size + 1) if self._inside(n) == 1), self.field.size)
+            patch_size = patch_size if self.pads else self.field.size
+        self.patch_size = patch_size
+        self.exact = not self.pads and self.field.size <= patch_size
+        if border != "valid" and not (self.exact and self._floored()):
             raise ValueError(
-                f"FullyConvolutional: patch_size must be the size of an image that gives one output, got {self.patch_size}, "
-                f"which gives {self.output_size(self.patch_size) or 'none'}; one output sees {self.field.size} pixels"
+                f"FullyConvolutional: border={border!r} needs layers without padding and pools without ceil_mode; "
+                'take border="valid"'
             )
-        self.exact = self.padding == "valid" and self.field.size <= self.patch_size
-        self.config = {"layers": [[kind, dict(settings)] for kind, settings in layers], "patch_size": self.patch_size}
+        # a patch may have a few pixels at its end that nothing sees, where a pool leaves them over
+        self.around = patch_size // 2, self.field.size - 1 - patch_size // 2
+        chain = [[kind, dict(settings)] for kind, settings in layers]
+        self.config = {"layers": chain, "border": border, "patch_size": patch_size}
         self.layers = nn.Sequential(*(getattr(nn, kind)(**settings) for kind, settings in layers))
+
+    def _floored(self) -> bool:
+        return not any(w.ceil_mode for w in self.windows)
 
     def forward(self, x: Any) -> Tensor:
         """Return one score a class at every ``stride``-th pixel, (N, K, H', W'), of images (N, C, H, W)."""
         self.check_input(x)
-        return self.layers(x)
+        return self.layers(self._with_border(x))
 
     @property
     def stride(self) -> int:
@@ -135,6 +149,17 @@ class FullyConvolutional(DensePrediction):
 
     def output_size(self, size: int) -> int | None:
         """Return the output size for one side of the input, window by window; None where one does not fit."""
+        if self.border == "valid":
+            return self._inside(size)
+        least = max(self.around) + 1 if self.border == "reflect" else 1  # a mirror shows no more than there is
+        return self._inside(size + self.field.size - 1) if size >= least else None
+
+    def _with_border(self, x: Any) -> Any:
+        if self.border == "valid":
+            return x
+        return pad(x, self.around * 2, "reflect" if self.border == "reflect" else "constant")
+
+    def _inside(self, size: int) -> int | None:
         try:
             for window in self.windows:
                 size = window.output_size(size)
@@ -152,28 +177,28 @@ class FullyConvolutional(DensePrediction):
     ) -> np.ndarray:
         """Return the probabilities (K, H, W) of every pixel of an image of any size, as ``DensePrediction.predict``.
 
-        Strides are dilated away, and the image is mirrored at its border: what ``slide(..., border="reflect")`` gives.
+        Strides are dilated away; without a border of its own the net sees the image mirrored, as ``slide(..., border="reflect")``.
         """
-        if self.padding != "valid":
+        if self.pads:
             raise ValueError(
                 "predict: needs a net whose layers do not pad, or each tile would end in zeros; "
                 'slide(classifier, images, border="reflect") labels every pixel with any classifier'
             )
-        even = self.field.size % 2 == 0
-        if self.stride == 1 and not even:
+        if self.stride == 1 and self.border != "valid":
             return super().predict(image, tile, margin, out, progress)
-        return _dilated(self, odd=even).predict(image, tile, margin, out, progress)
+        border = "reflect" if self.border == "valid" else self.border
+        return dilate_instead_of_stride(self, border).predict(image, tile, margin, out, progress)
 
 
 State = dict[str, np.ndarray]
 
 
 def _assembled(
-    parts: Sequence[tuple[str, Settings, State]], like: nn.Module, patch_size: int | None
+    parts: Sequence[tuple[str, Settings, State]], like: nn.Module, border: str, patch_size: int | None
 ) -> FullyConvolutional:
     """Return the net of (name, settings, state) of each layer, in the type, on the device and in the mode of another one."""
     with init.no_draws():
-        network = FullyConvolutional([(kind, settings) for kind, settings, _ in parts], patch_size)
+        network = FullyConvolutional([(kind, settings) for kind, settings, _ in parts], border, patch_size)
     dtype, device = next((p.dtype for p in like.parameters()), np.dtype(np.float32)), like.device
     for layer, (*_, state) in zip(network.layers, parts, strict=True):
         for name, value in [*layer.named_parameters(), *layer.named_buffers()]:
@@ -216,7 +241,9 @@ def _settings(name: str, layer: nn.Module) -> tuple[str, Settings]:
     return kind, settings
 
 
-def to_fully_convolutional(classifier: nn.Module, patch_size: int | None = None) -> FullyConvolutional:
+def to_fully_convolutional(
+    classifier: nn.Module, border: str = "valid", patch_size: int | None = None
+) -> FullyConvolutional:
     """Return the net that gives a classifier's scores for all patches of an image at once; no weight is changed.
 
     A linear weight (O, C h w) is read as a convolution's (O, C, h, w): Flatten joins the axes in that order (Long et al.,
@@ -225,6 +252,7 @@ def to_fully_convolutional(classifier: nn.Module, patch_size: int | None = None)
     Parameters
     ----------
     classifier : a ``PatchClassifier``, or a ``Sequential`` (of Sequentials) of layers in ``SETTINGS``, ``Flatten``, ``Linear``
+    border : as in ``FullyConvolutional``
     patch_size : what the classifier was made for, P; by default its attribute, or as many pixels as one output sees
 
     Raises
@@ -258,7 +286,13 @@ def to_fully_convolutional(classifier: nn.Module, patch_size: int | None = None)
                 raise ValueError(f"to_fully_convolutional: layer {name!r}, a {kind}, cannot come behind a Flatten")
             parts.append((kind, settings, layer.state_dict()))
             channels = settings.get("out_channels", channels)
-    return _assembled(parts, classifier, patch_size)
+    network = _assembled(parts, classifier, border, patch_size)
+    if network._inside(network.patch_size) != 1:
+        raise ValueError(
+            f"to_fully_convolutional: patch_size must be what the classifier takes, a size that gives one output; "
+            f"{patch_size} gives {network._inside(network.patch_size) or 'none'}, one output sees {network.field.size} pixels"
+        )
+    return network
 
 
 def _checked(network: Any, what: str) -> FullyConvolutional:
@@ -280,16 +314,17 @@ def shift_and_stitch(network: FullyConvolutional, images: Any) -> Tensor:
 
     Returns
     -------
-    (N, K, H - P + 1, W - P + 1) for a net without padding that sees P pixels
+    (N, K, H - P + 1, W - P + 1) for a net that sees P pixels, (N, K, H, W) for one with a border
     """
     s = _checked(network, "shift_and_stitch").stride
     x, single = as_images(images, "shift_and_stitch")
     network.check_input(x)
+    x = network._with_border(x)
     rows, columns = (_positions(network, size) for size in x.shape[2:])
     output: Any = None
     with predicting(network):
         for dy, dx in product(range(min(s, rows)), range(min(s, columns))):
-            scores = network(x[:, :, dy:, dx:]).data
+            scores = network.layers(x[:, :, dy:, dx:]).data
             if output is None:
                 output = array_module(scores).empty((*scores.shape[:2], rows, columns), scores.dtype)
             place = output[:, :, dy::s, dx::s]
@@ -299,38 +334,29 @@ def shift_and_stitch(network: FullyConvolutional, images: Any) -> Tensor:
 
 def _positions(network: FullyConvolutional, size: int) -> int:
     """Return how many outputs the shifted images have together, on one axis; without padding, those whose patch lies inside."""
-    if network.padding == "valid":
-        if size < network.field.size:
-            raise ValueError(
-                f"shift_and_stitch: images must have at least the {network.field.size} pixels that an output sees, got {size}"
-            )
-        return size - network.field.size + 1
-    return sum(network.output_size(size - shift) or 0 for shift in range(network.stride))
+    if network.pads:
+        return sum(network._inside(size - shift) or 0 for shift in range(network.stride))
+    if size < network.field.size:
+        raise ValueError(
+            f"shift_and_stitch: images must have at least the {network.field.size} pixels that an output sees, got {size}"
+        )
+    return size - network.field.size + 1
 
 
-def dilate_instead_of_stride(network: FullyConvolutional) -> FullyConvolutional:
+def dilate_instead_of_stride(network: FullyConvolutional, border: str | None = None) -> FullyConvolutional:
     """Return the net that gives scores for every pixel: strides removed, the windows behind them dilated by as much ("a trous").
 
     The same weights, the same receptive field, no pixel left out (Long et al., 2015, section 3.2; Chen et al., 2015, section
     3.1). Mean pools behind a stride become depthwise convolutions with constant, frozen weights.
+
+    Parameters
+    ----------
+    border : as in ``FullyConvolutional``; by default the network's own
     """
-    return _dilated(_checked(network, "dilate_instead_of_stride"))
-
-
-def _dilated(network: FullyConvolutional, odd: bool = False) -> FullyConvolutional:
-    """Return the net without strides; ``odd``: with a patch one pixel larger, which is not looked at.
-
-    An even patch has one pixel less behind its centre than before it. A 2x2 window that sees only its first pixel fills it up.
-    """
+    _checked(network, "dilate_instead_of_stride")
     parts: list[tuple[str, Settings, State]] = []
     means = []
     rate, channels = 1, network.in_channels
-    if odd:
-        first = np.zeros((channels, 1, 2, 2))
-        first[:, :, 0, 0] = 1
-        settings = {"in_channels": channels, "out_channels": channels, "kernel_size": 2, "groups": channels}
-        means.append(len(parts))
-        parts.append(("Conv2d", {**settings, "bias": False}, {"weight": first}))
     for (kind, before), layer in zip(network.config["layers"], network.layers, strict=True):
         state, settings = layer.state_dict(), dict(before)
         if kind in WINDOWS:
@@ -349,7 +375,8 @@ def _dilated(network: FullyConvolutional, odd: bool = False) -> FullyConvolution
             rate *= window.stride
         channels = settings.get("out_channels", channels)
         parts.append((kind, settings, state))
-    dense = _assembled(parts, network, None)
+    patch_size = network.patch_size if network.exact else None  # the same middle
+    dense = _assembled(parts, network, border or network.border, patch_size)
     for index in means:
         dense.layers[index].requires_grad_(False)
     return dense
