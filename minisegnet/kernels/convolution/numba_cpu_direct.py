@@ -25,6 +25,7 @@ from ..buffers import empty
 from .numba_cpu_tile import COLUMNS, ROWS, multiply_tile
 
 OPTIONS: Any = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+SERIAL: Any = OPTIONS | {"parallel": False}
 PIXELS = 96  # about how many output pixels share one reading of the weights
 CHUNK = 2**19  # bytes of images that the gradient of the weight works on at a time: they stay in the cache
 f32 = np.float32
@@ -120,45 +121,43 @@ def _run(
         out[:] = 0  # pixels that no kernel meets, between stamps that are further apart than they are wide
     if not working or out.size == 0:
         return
-    before, after = [0, 0], [0, 0]
-    for axis in (0, 1):
-        for phase in working:
-            offsets = [offset for _, offset in (phase.rows, phase.columns)[axis]]
-            last = (phase.size[axis] - 1) * read[axis] + max(offsets)
-            before[axis] = max(before[axis], -min(offsets))
-            after[axis] = max(after[axis], last + 1 - image.shape[2 + axis])
-    x = _padded(image, before, after)
-    outputs, total, width = steps[0], x.shape[3], weight.shape[3]
+    x = np.ascontiguousarray(image.transpose(0, 2, 3, 1))
+    _, height, width, total = x.shape
+    outputs, kernel_width = steps[0], weight.shape[3]
     groups, blocks = out.shape[3] // outputs, -(-outputs // COLUMNS)
     flat_weight = np.ascontiguousarray(weight).reshape(-1)
+    start = np.zeros((groups, blocks * COLUMNS), f32)
+    start[:, :outputs] = bias.reshape(groups, outputs)
     for phase in working:
-        rows, columns = phase.rows, phase.columns
-        places = np.array([ky * width + kx for ky, _ in rows for kx, _ in columns], np.int64)
-        ys, xs = np.array([o for _, o in rows]) + before[0], np.array([o for _, o in columns]) + before[1]
+        places = np.array([ky * kernel_width + kx for ky, _ in phase.rows for kx, _ in phase.columns], np.int64)
+        ys, xs = (np.array([offset for _, offset in axis]) for axis in (phase.rows, phase.columns))
+        corner = int(ys.min()), int(xs.min())
+        reach = [int(o.max()) - c + 1 for o, c in zip((ys, xs), corner, strict=True)]  # what one output pixel reads
+        spans = [(n - 1) * r + k for n, r, k in zip(phase.size, read, reach, strict=True)]  # what all of them read
+        inside = min(corner) >= 0 and corner[0] + spans[0] <= height and corner[1] + spans[1] <= width
+        row = width if inside else spans[1]
         panels = empty((groups, blocks, len(places), total // groups, COLUMNS), f32)
         _pack(flat_weight, *steps, places, panels)
-        if (
-            groups == 1 and (np.diff(xs) == 1).all()
-        ):  # neighbours under the kernel are neighbours in memory: one long run
-            jumps = (ys * x.shape[2] + xs[0]) * total
+        if groups == 1 and (np.diff(xs) == 1).all():
+            # neighbours under the kernel are neighbours in memory: one long run
+            jumps = (ys - corner[0]) * row * total
             panels = panels.reshape(groups, blocks, len(ys), len(xs) * total, COLUMNS)
         else:
-            jumps = ((ys[:, None] * x.shape[2] + xs) * total).reshape(-1)
-        start = np.zeros((groups, panels.shape[1] * COLUMNS), f32)
-        start[:, :outputs] = bias.reshape(groups, outputs)
-        flat = len(working) == 1 and x.shape[1:3] == out.shape[1:3] == phase.size and len(rows) == len(columns) == 1
-        if flat and read == write == (1, 1):  # 1x1: all pixels of all images are one long row
-            pixels = len(x) * phase.size[0] * phase.size[1]
+            jumps = (((ys - corner[0])[:, None] * row + xs - corner[1]) * total).reshape(-1)
+        jumps = jumps.astype(np.int64)
+        pointwise = len(places) == 1 and read == write == (1, 1) and (height, width) == phase.size == out.shape[1:3]
+        if pointwise and inside:  # all pixels of all images are one long row
+            pixels = len(x) * height * width
             source, target = x.reshape(1, 1, pixels, total), out.reshape(1, 1, pixels, -1)
-            _multiply(source, panels, start, jumps.astype(np.int64), (0, 0), (1, pixels), read, write, PIXELS, target)
+            _multiply(source, panels, start, jumps, (0, 0), (1, pixels), read, write, (0, 0), (0, 0), PIXELS, target)
         else:
-            chunk = phase.size[1]
-            _multiply(x, panels, start, jumps.astype(np.int64), phase.start, phase.size, read, write, chunk, out)
+            around = (0, 0) if inside else (reach[0], spans[1])
+            band = max(1, (PIXELS if inside else 4 * PIXELS) // phase.size[1])
+            _multiply(x, panels, start, jumps, phase.start, phase.size, read, write, corner, around, band, out)
 
 
-def _padded(image: np.ndarray, before: list[int], after: list[int]) -> np.ndarray:
-    """Return (N, H', W', C) contiguous, with so many zeros around; the image's own memory where nothing is to be added."""
-    x = np.ascontiguousarray(image.transpose(0, 2, 3, 1))
+def _padded(x: np.ndarray, before: Size, after: list[int]) -> np.ndarray:
+    """Return (N, H', W', C) with so many zeros around; the images' own memory where nothing is to be added."""
     if max(*before, *after) <= 0:
         return x
     images, height, width, channels = x.shape
@@ -213,51 +212,78 @@ def _pad(x, top, left, padded):
             line[left * channels + length :] = f32(0)
 
 
+@njit(**SERIAL)
+def _copy_band(flat_x, image, height, width, channels, first, corner, rows, columns, band):
+    """Write ``rows`` x ``columns`` pixels into a band, from image row ``first`` + corner on, zeros beside the image."""
+    left, right = max(-corner[1], 0), min(columns, width - corner[1])
+    for r in range(rows):
+        line = band[r * columns * channels : (r + 1) * columns * channels]
+        y = first + corner[0] + r
+        if y < 0 or y >= height or right <= left:
+            line[:] = f32(0)
+        else:
+            line[: left * channels] = f32(0)
+            begin = ((image * height + y) * width + left + corner[1]) * channels
+            source, middle = flat_x[begin : begin + (right - left) * channels], line[left * channels :]
+            for i in range(len(source)):
+                middle[i] = source[i]
+            line[right * channels :] = f32(0)
+
+
 @njit(**OPTIONS)
-def _multiply(x, panels, start, jumps, first, size, read, write, chunk, out):
-    """Compute the pixels of one phase, in bands of rows (or chunks of one row), each against all packed weights."""
+def _multiply(x, panels, start, jumps, first, size, read, write, corner, around, amount, out):
+    """Compute the pixels of one phase, in bands of ``amount`` rows, each against all packed weights.
+
+    Where kernels reach over the border (``around``: the rows that one of them reads, and the columns that all read), a band is
+    first copied, with zeros around it. A phase of a single row is cut into ``amount`` pixels at a time instead.
+    """
     images, height, width, channels = x.shape
     groups, blocks, taps, depth = panels.shape[0], panels.shape[1], panels.shape[2], panels.shape[3]
     out_height, out_width, out_channels = out.shape[1], out.shape[2], out.shape[3]
-    outputs = out_channels // groups
-    group_channels = channels // groups
+    outputs, group_channels = out_channels // groups, channels // groups
     flat_x, flat_panels, flat_start, flat_out = x.reshape(-1), panels.reshape(-1), start.reshape(-1), out.reshape(-1)
-    chunks = (size[1] + chunk - 1) // chunk
-    band = max(1, 96 // max(size[1], 1))
-    bands = (size[0] + band - 1) // band
+    chunk, band = (amount, 1) if size[0] == 1 and around[0] == 0 else (size[1], amount)
+    chunks, bands = (size[1] + chunk - 1) // chunk, (size[0] + band - 1) // band
     jobs = images * bands * chunks
     parts = 1 if jobs >= 16 else min(groups * blocks, (16 + jobs - 1) // jobs)
-    for job in prange(jobs * parts):
+    for number in prange(jobs * parts):
+        job = np.int64(number)
         part = job // jobs
         rest = job - part * jobs
         image = rest // (bands * chunks)
         rest -= image * bands * chunks
-        band_index = rest // chunks
-        left = (rest - band_index * chunks) * chunk
-        count = min(chunk, size[1] - left)
+        top = rest // chunks * band
+        left = (rest - rest // chunks * chunks) * chunk
+        rows_here, count = min(band, size[0] - top), min(chunk, size[1] - left)
         tiles = (count + 5) // 6
         base, longer = count // tiles, count - count // tiles * tiles
         tile = np.empty(6 * 16, np.float32)
+        if around[0] > 0:
+            rows, row = (rows_here - 1) * read[0] + around[0], around[1]
+            source, origin = np.empty(rows * row * channels, np.float32), 0
+            _copy_band(flat_x, image, height, width, channels, top * read[0], corner, rows, row, source)
+        else:
+            row, source = width, flat_x
+            origin = ((image * height + top * read[0] + corner[0]) * width + corner[1]) * channels
         for panel in range(part * groups * blocks // parts, (part + 1) * groups * blocks // parts):
             group = panel // blocks
             block = panel - group * blocks
             columns = min(16, outputs - block * 16)
-            for m in range(band_index * band, min((band_index + 1) * band, size[0])):
+            for m in range(rows_here):
                 q = left
-                row = (image * height + m * read[0]) * width
-                target = (image * out_height + first[0] + m * write[0]) * out_width + first[1]
+                target = (image * out_height + first[0] + (top + m) * write[0]) * out_width + first[1]
                 for i in range(tiles):
                     rows = base + 1 if i < longer else base
-                    a0 = (row + q * read[1]) * channels + group * group_channels
+                    a0 = origin + (m * read[0] * row + q * read[1]) * channels + group * group_channels
                     c0 = (target + q * write[1]) * out_channels + group * outputs + block * 16
                     if columns == 16:
                         multiply_tile(
-                            rows, flat_x, a0, read[1] * channels, 1, jumps, taps, depth, flat_panels,
+                            rows, source, a0, read[1] * channels, 1, jumps, taps, depth, flat_panels,
                             panel * taps * depth * 16, flat_start, panel * 16, 0, flat_out, c0, write[1] * out_channels,
                         )  # fmt: skip
                     else:
                         multiply_tile(
-                            rows, flat_x, a0, read[1] * channels, 1, jumps, taps, depth, flat_panels,
+                            rows, source, a0, read[1] * channels, 1, jumps, taps, depth, flat_panels,
                             panel * taps * depth * 16, flat_start, panel * 16, 0, tile, 0, 16,
                         )  # fmt: skip
                         for r in range(rows):
@@ -278,27 +304,27 @@ def conv2d_grad_weight(
     """Return the gradient (O, C / groups, KH, KW) of the weight: sums over all output pixels."""
     (height, width), (outputs, out_height, out_width) = kernel_size, grad_output.shape[1:]
     channels, group_outputs = input.shape[1] // groups, outputs // groups
-    span = [
+    few = channels <= 2 * ROWS and groups == 1 and dilation[1] == 1
+    joined = width if few else 1  # six rows of a tile run over (kx, c) then, which are neighbours in memory
+    spans = [
         (n - 1) * s + d * (k - 1) + 1
         for n, s, d, k in zip((out_height, out_width), stride, dilation, kernel_size, strict=True)
     ]
-    after = [span[axis] - padding[axis] - input.shape[2 + axis] for axis in (0, 1)]
-    x = _padded(input, list(padding), after)
+    x = np.ascontiguousarray(input.transpose(0, 2, 3, 1))
+    if few:
+        x = _padded(x, padding, [spans[axis] - padding[axis] - input.shape[2 + axis] for axis in (0, 1)])
     gy = np.ascontiguousarray(grad_output.transpose(0, 2, 3, 1))
     blocks = -(-group_outputs // COLUMNS)
-    joined = (
-        width if channels * groups <= 2 * ROWS and groups == 1 and dilation[1] == 1 else 1
-    )  # few channels: tiles over (kx, c)
     pixel_bytes = 4 * (x.shape[3] * stride[0] * stride[1] + groups * blocks * COLUMNS)
     band = int(min(max(1, CHUNK // (pixel_bytes * max(out_width, 1))), max(out_height, 1)))
     sums = empty((groups, height, width // joined, joined * channels, blocks * COLUMNS), np.float64)  # a long sum
     sums[:] = 0
     if gy.size:
-        steps = np.array([*stride, *dilation, band, joined], np.int64)
+        steps = np.array([*stride, *dilation, band, spans[1], *padding], np.int64)
         row_tiles, span = -(-joined * channels // ROWS), (band - 1) * stride[0] + dilation[0] * (height - 1) + 1
-        packed = empty((1 if joined > 1 else groups * row_tiles * span * x.shape[2] * ROWS,), f32)
+        packed = empty((1 if few else groups * row_tiles * span * spans[1] * ROWS,), f32)
         factors = empty((groups * blocks, band * out_width, COLUMNS), f32)
-        _sum_pixels(x, gy, steps, packed, factors, sums)
+        _sum_pixels(x, gy, steps, few, packed, factors, sums)
     grad_weight = empty((outputs, channels, height, width), f32)
     _unpack(
         sums.reshape(groups, height * width, channels, -1), grad_weight.reshape(groups, group_outputs, channels, -1)
@@ -319,25 +345,25 @@ def _unpack(sums, grad_weight):
 
 
 @njit(**OPTIONS)
-def _sum_pixels(x, gy, steps, packed, factors, sums):
+def _sum_pixels(x, gy, steps, straight, packed, factors, sums):
     """sums[g, ky, kx, c, o] += x[y s + d ky, x s + d kx, c] gy[y, x, o], one band of rows after the other."""
-    images, padded_height, padded_width, channels = x.shape
+    images, x_height, x_width, channels = x.shape
     out_height, out_width, outputs = gy.shape[1], gy.shape[2], gy.shape[3]
-    stride_y, stride_x, dilation_y, dilation_x, band, joined = steps
+    stride_y, stride_x, dilation_y, dilation_x, band, columns, before_y, before_x = steps
+    row = x_width if straight else columns
     groups, height, width, rows_all, padded = sums.shape
     blocks, group_outputs, group_channels = padded // 16, outputs // groups, channels // groups
     row_tiles = (rows_all + 5) // 6
     flat_sums = sums.reshape(-1)
     zeros = np.zeros(16, np.float32)
     short = max(1, 512 // out_width)  # rows in one running sum: longer ones round worse
-    straight = joined > 1  # rows are neighbours in memory already
     span = (band - 1) * stride_y + dilation_y * (height - 1) + 1
     source = x.reshape(-1) if straight else packed
     flat_factors = factors.reshape(-1)
     jumps = np.empty(band, np.int64)
     pixel = channels if straight else 6
     for r in range(band):
-        jumps[r] = r * stride_y * padded_width * pixel
+        jumps[r] = r * stride_y * row * pixel
     bands = (out_height + band - 1) // band
     for part in range(images * bands):
         image = part // bands
@@ -359,11 +385,17 @@ def _sum_pixels(x, gy, steps, packed, factors, sums):
                 group = panel // row_tiles
                 c = group * group_channels + (panel - group * row_tiles) * 6
                 few = min(6, (group + 1) * group_channels - c)
-                place = (panel * span + y) * padded_width * 6
-                for xx in range(padded_width):
-                    line = x[image, top * stride_y + y, xx]
-                    for r in range(few):
-                        source[place + xx * 6 + r] = line[c + r]
+                place = (panel * span + y) * columns * 6
+                from_y = top * stride_y + y - before_y
+                for xx in range(columns):
+                    from_x = xx - before_x
+                    if 0 <= from_y < x_height and 0 <= from_x < x_width:
+                        line = x[image, from_y, from_x]
+                        for r in range(few):
+                            source[place + xx * 6 + r] = line[c + r]
+                    else:
+                        for r in range(few):
+                            source[place + xx * 6 + r] = f32(0)
         for job in prange(groups * height * width * row_tiles):
             row_tile = job % row_tiles
             rest = job // row_tiles
@@ -373,12 +405,10 @@ def _sum_pixels(x, gy, steps, packed, factors, sums):
             group = rest // height
             rows = min(6, rows_all - row_tile * 6)
             if straight:
-                a0 = (
-                    (image * padded_height + top * stride_y + ky * dilation_y) * padded_width
-                ) * channels + row_tile * 6
+                a0 = ((image * x_height + top * stride_y + ky * dilation_y) * x_width) * channels + row_tile * 6
             else:
                 panel = group * row_tiles + row_tile
-                a0 = ((panel * span + ky * dilation_y) * padded_width + kx * dilation_x) * 6
+                a0 = ((panel * span + ky * dilation_y) * columns + kx * dilation_x) * 6
             here = (((group * height + ky) * width + kx) * rows_all + row_tile * 6) * padded
             tile = np.empty(6 * 16, np.float32)
             for y in range(0, count, short):
