@@ -122,6 +122,15 @@ def _permuted(node: Node, seen: Seen, axis: int, size: int, output_size: int) ->
     return seen if axes[rank - 2 + axis] % rank == rank - 2 + axis else _plane(seen, size)
 
 
+def _summed(node: Node, seen: Seen, axis: int, size: int, output_size: int) -> Seen:
+    """Sums and means: all of the axis that they run over, also where the plane traced has a single pixel."""
+    rank = len(node.context.shape)
+    axes = range(rank) if node.context.axes is None else [a % rank for a in node.context.axes]
+    if rank - 2 + axis in axes:
+        return _everything(seen)
+    return seen if size == output_size else _plane(seen, size)
+
+
 def _pooled(step: Callable[..., Seen]) -> Callable[..., Seen]:
     return lambda node, seen, axis, size, output_size: step(seen, *_options(node, axis))
 
@@ -138,6 +147,7 @@ RULES: dict[str, Callable[..., Seen]] = {
     "PadAxis": _padded,
     "Reshape": _reshaped,
     "Permute": _permuted,
+    "Sum": _summed,
 }
 
 

@@ -112,6 +112,7 @@ def test_max_pooling_and_unpooling_read_their_windows():
 def test_global_pooling_sees_everything_and_features_see_their_plane():
     pooled = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Upsample(size=(8, 8)))
     assert receptive_field(pooled, 1, 16).size == math.inf
+    assert receptive_field(pooled, 1, 3).size == math.inf, "also where a single pixel is left to pool"
     assert receptive_field(nn.Sequential(nn.AdaptiveAvgPool2d(4)), 1, 16).size == math.inf
     classifier = nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2 * 25, 3))
     assert receptive_field(classifier, 1, 12).size == 12
