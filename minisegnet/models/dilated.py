@@ -23,6 +23,8 @@ As published: ``DilatedNet(3, 21)``, 134,346,581 parameters (FCN-32s' without it
 For a laptop: ``DilatedNet(3, 4, widths=(16, 32, 64), convs=(1, 1, 1), fc_channels=64, fc_kernel=3, output_stride=2,
 padding="same", norm="batch", dropout=0.0)`` or ``DeepLab(3, 4, "mobilenet", width=0.25, channels=64)``.
 
+Train the front end first, ``DilatedNet(..., context=None)``, and then ``DilatedNet.from_front_end(net)``, as the authors do.
+
 Which pixels a stack of rates leaves out is ``minisegnet.shapes.gridding``.
 """
 
@@ -220,6 +222,23 @@ class DilatedNet(DensePrediction):
         scores = self.context(self.head(self.bottleneck(x)))
         return interpolate(scores, scale_factor=self.stride, mode="bilinear")
 
+    @classmethod
+    def from_front_end(cls, front_end: DilatedNet, context: str = "basic") -> DilatedNet:
+        """Return a net with a context module that begins where ``front_end``, a net without, stands (section 4).
+
+        Weights are copied. As the module begins as the identity, positive scores stay as they are. Training the two together
+        from nothing works badly: a class whose scores are all negative is truncated, and then no gradient reaches it.
+        """
+        if front_end.config["context"] is not None:
+            raise ValueError(
+                f'from_front_end: the net has a context module already, "{front_end.config["context"]}"; train the front end '
+                "by itself, DilatedNet(..., context=None)"
+            )
+        net = cls(**{**front_end.config, "context": context})
+        net.to(front_end.head.weight.dtype).to(front_end.device)
+        net.load_state_dict(front_end.state_dict(), strict=False)
+        return net.train(front_end.training)
+
     @property
     def stride(self) -> int:
         """The total stride: shifting the image by so many pixels shifts the prediction, by fewer changes it."""
@@ -378,6 +397,7 @@ class DeepLab(DensePrediction):
             self.encoder = MobileNetEncoder(in_channels, width, output_stride=output_stride)
         if rates is None:
             rates = (6, 12, 18, 24) if head == "v2" else [rate * 16 // output_stride for rate in (6, 12, 18)]
+        _check_rates("DeepLab", rates)
         if channels is None:
             channels = 1024 if head == "v2" else 256
         self.config = {"in_channels": in_channels, "num_classes": num_classes, "encoder": encoder, "width": width}
