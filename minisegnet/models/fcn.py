@@ -16,7 +16,8 @@ The paper's code crops by 19 (32s), 5 and 27 (16s), 5, 9 and 31 (8s): numbers fo
 see ``crops``. As published for PASCAL VOC: ``FCN(3, 21, stride=32)``, 16 and 8, 134 million parameters.
 
 A net for a laptop has fewer and narrower stages, and a smaller fc6, which needs less padding:
-``FCN(3, 2, stride=2, widths=(16, 32, 64), convs=(2, 2, 2), fc_channels=64, fc_kernel=3, padding=12, dropout=0)``.
+``FCN(3, 2, stride=2, widths=(16, 32, 64), convs=(2, 2, 2), fc_channels=64, fc_kernel=3, padding=12, dropout=0,
+norm="batch")``.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class FCN(DensePrediction):
     fc_channels, fc_kernel : of the convolutions that were fully connected: channels of both, kernel size of the first
     padding : zeros around the image, pixels; with fewer than 97 (as published) the smallest images do not work, see ``output_size``
     dropout : probability of dropout after both of them, while training
+    norm : None (as published, on trained weights) or "batch" (after each convolution but the scores: learns from nothing)
 
     Input (N, C, H, W) float32, output (N, K, H, W) scores. As published, any size from 1 pixel on works.
 
@@ -63,9 +65,10 @@ class FCN(DensePrediction):
         fc_kernel: int = 7,
         padding: int = 100,
         dropout: float = 0.5,
+        norm: str | None = None,
     ):
         super().__init__()
-        check_stages("FCN", widths, convs, None)
+        check_stages("FCN", widths, convs, norm)
         numbers = {"in_channels": in_channels, "num_classes": num_classes, "fc_channels": fc_channels}
         for name, value in numbers.items():
             if not isinstance(value, int) or value < 1:
@@ -89,14 +92,15 @@ class FCN(DensePrediction):
                 f"upsampled scores cover the image, got {padding}"
             )
         self.config = {**numbers, "stride": stride, "widths": list(widths), "convs": list(convs)}
-        self.config |= {"fc_kernel": fc_kernel, "padding": padding, "dropout": dropout}
+        self.config |= {"fc_kernel": fc_kernel, "padding": padding, "dropout": dropout, "norm": norm}
         self.in_channels, self.num_classes, self.score_stride = in_channels, num_classes, stride
 
-        self.encoder = VGGEncoder(in_channels, widths, convs, padding=padding, ceil_mode=True)
+        self.encoder = VGGEncoder(in_channels, widths, convs, norm, padding=padding, ceil_mode=True)
+        fc6, fc7 = nn.Conv2d(widths[-1], fc_channels, fc_kernel), nn.Conv2d(fc_channels, fc_channels, 1)
+        norms = [nn.BatchNorm2d(fc_channels) for _ in (fc6, fc7)] if norm == "batch" else []
         self.bottleneck = nn.Sequential(
-            nn.Conv2d(widths[-1], fc_channels, fc_kernel), nn.ReLU(), nn.Dropout(dropout),  # fc6
-            nn.Conv2d(fc_channels, fc_channels, 1), nn.ReLU(), nn.Dropout(dropout),  # fc7
-        )  # fmt: skip
+            fc6, *norms[:1], nn.ReLU(), nn.Dropout(dropout), fc7, *norms[1:], nn.ReLU(), nn.Dropout(dropout)
+        )
         self.head = nn.Conv2d(fc_channels, num_classes, 1)
         self.skip_heads, self.upsample = nn.ModuleList(), nn.ModuleList()
         for i in range(strides.index(stride)):
