@@ -6,7 +6,7 @@
 
 Each system (``minisegnet.models.laptop.SYSTEMS``) trains for the same number of seconds, compile time not counted, on the same
 batches, with AdamW and a one-cycle rate that ends with the time: on drawings of the lecture's scene (judged by mean IoU on scenes
-it never saw), and on real nuclei in stained tissue (judged by the mean Dice on whole images of fields that it never saw). One seed each.
+it never saw), and on real nuclei in stained tissue (judged by the mean Dice on whole images of fields that it never saw).
 """
 
 from __future__ import annotations
