@@ -82,6 +82,13 @@ def test_the_large_module_begins_close_to_it(rng):
     assert not np.array_equal(first[0], first[1])  # noise tells the maps of a class apart (equation 5)
 
 
+@pytest.mark.parametrize("form", ["basic", "large"])
+def test_headroom_lets_negative_scores_through(form, rng):
+    scores = rng.uniform(-3, 3, (1, 3, 20, 17))
+    module = models.ContextModule(3, form, noise=0.0, headroom=2.5).double()
+    np.testing.assert_allclose(module(scores).data, np.maximum(scores, -2.5), atol=1e-12)
+
+
 def test_maps_of_a_class_share_it():
     """Equation 5, element by element: C / O at the middle of maps a, b with floor(a C / I) = floor(b C / O), noise elsewhere."""
     for c, before, after in [(3, 6, 12), (3, 12, 3), (2, 2, 8), (4, 4, 4)]:
@@ -103,6 +110,7 @@ def test_maps_of_a_class_share_it():
         (lambda: models.ContextModule(0), "ContextModule: channels must be a positive integer, got 0"),
         (lambda: models.ContextModule(3, "huge"), 'form must be "basic" or "large", got \'huge\''),
         (lambda: models.ContextModule(3, "large", noise=1), "noise must be at least 0 and less than 1, got 1"),
+        (lambda: models.ContextModule(3, headroom=-1), "headroom must be a number, 0 or more, got -1"),
         (lambda: identity_(nn.Conv2d(4, 6, 3).weight, 4), r"identity_: weight must be .* got shape \(6, 4, 3, 3\)"),
         (lambda: identity_(nn.Conv2d(4, 4, 2).weight, 4), "KH and KW odd"),
     ],
@@ -213,16 +221,18 @@ class Subsample(nn.Module):
 
 def test_context_that_has_learned_nothing_leaves_the_labels(rng):
     front = models.DilatedNet(3, 3, **SMALL, context=None).double().eval()
-    front.head.bias.data = front.head.bias.data + 20  # scores above 0, which nothing truncates
     image = rng.random((1, 3, 26, 40))
     with ms.no_grad():
         expected = front(image).data
         net = models.DilatedNet.from_front_end(front)
-        np.testing.assert_array_equal(net(image).data, expected)
+        np.testing.assert_allclose(net(image).data, expected, atol=1e-12)
+        front.head.bias.data = front.head.bias.data - 9  # and those below -4 become -4
+        low = models.DilatedNet.from_front_end(front)
+        np.testing.assert_allclose(low(image).data, -4, atol=1e-12)
     assert net.config == front.config | {"context": "basic"}
     assert models.DilatedNet.from_front_end(front, "large").context.form == "large"
     assert (net.training, net.head.weight.dtype) == (False, np.float64)
-    assert expected.min() > 0
+    assert -4 < expected.min() < 0 < expected.max() < 5
     assert expected.std() > 0.1
     assert net.head.weight.data is not front.head.weight.data
 
@@ -232,34 +242,56 @@ def test_there_is_one_context_for_a_front_end():
         models.DilatedNet.from_front_end(models.DilatedNet(3, 3, **SMALL))
 
 
-def test_it_learns_as_the_paper_says_first_the_front_end_then_the_context(rng):
-    """Section 4: in this order, for scores that are not yet positive are truncated, and what is truncated does not learn."""
+def eight_images(rng):
+    """Return images (8, 3, 32, 32) of overlapping rectangles in the colours of their three classes, and their labels."""
     labels = np.zeros((8, 32, 32), int)
     for i, (a, b, c, d) in enumerate(rng.integers(4, 18, (8, 4))):
         labels[i, a : a + 12, b : b + 12], labels[i, c : c + 10, d : d + 14] = 1, 2
     colours = np.array([[0.2, 0.3, 0.4], [0.8, 0.4, 0.3], [0.3, 0.9, 0.5]], np.float32)
     images = np.moveaxis(colours[labels], -1, 1) + rng.normal(0, 0.05, (8, 3, 32, 32)).astype(np.float32)
+    return images, labels
 
-    def mean_iou(net):
-        with ms.no_grad():
-            p = net.eval()(images).data.argmax(1)
-        return np.mean([((p == k) & (labels == k)).sum() / ((p == k) | (labels == k)).sum() for k in range(3)])
 
-    def learn(net, lr, steps):
-        optimizer = optim.Adam(net.train().parameters(), lr)
-        for _ in range(steps):
-            optimizer.zero_grad()
-            F.cross_entropy(net(images), labels).backward()
-            optimizer.step()
-        return mean_iou(net)
+def mean_iou(net, images, labels):
+    with ms.no_grad():
+        p = net.eval()(images).data.argmax(1)
+    return np.mean([((p == k) & (labels == k)).sum() / ((p == k) | (labels == k)).sum() for k in range(3)])
 
-    options = SMALL | {"widths": (8, 16, 32), "convs": (1, 1, 1), "fc_channels": 32}
-    front = models.DilatedNet(3, 3, **options, context=None, padding="same", norm="batch")
-    before = learn(front, 1e-2, 60)
+
+def learn(net, images, labels, lr, steps):
+    optimizer = optim.Adam(net.train().parameters(), lr)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        F.cross_entropy(net(images), labels).backward()
+        optimizer.step()
+    return mean_iou(net, images, labels)
+
+
+LEARNER = SMALL | {"widths": (8, 16, 32), "convs": (1, 1, 1), "fc_channels": 32, "padding": "same", "norm": "batch"}
+
+
+def test_it_learns_as_the_paper_says_first_the_front_end_then_the_context(rng):
+    data = eight_images(rng)
+    front = models.DilatedNet(3, 3, **LEARNER, context=None)
+    before = learn(front, *data, 1e-2, 60)
     net = models.DilatedNet.from_front_end(front)
-    assert mean_iou(net) == pytest.approx(before, abs=0.02)
-    assert learn(net, 1e-3, 15) > 0.95
+    assert mean_iou(net, *data) == pytest.approx(before, abs=0.02)
+    assert learn(net, *data, 1e-3, 15) > 0.95
     assert any(c.weight.data[0, 0, 0, 0] for c in convolutions(net.context)[:-1])
+
+
+def test_with_headroom_both_learn_together_from_nothing(rng):
+    data = eight_images(rng)
+    assert learn(models.DilatedNet(3, 3, **LEARNER), *data, 3e-3, 60) > 0.95
+
+
+@pytest.mark.parametrize(("headroom", "reached"), [(0.0, [False, True, True]), (2.0, [True, True, True])])
+def test_no_gradient_reaches_a_class_that_is_truncated_everywhere(headroom, reached, rng):
+    scores = ms.Tensor(rng.random((2, 3, 16, 16)) + np.array([-1.5, 0, 0])[:, None, None], requires_grad=True)
+    F.cross_entropy(
+        models.ContextModule(3, headroom=headroom).double()(scores), rng.integers(0, 3, (2, 16, 16))
+    ).backward()
+    assert [bool(g.any()) for g in np.moveaxis(scores.grad.data, 1, 0)] == reached
 
 
 # the heads
@@ -375,6 +407,45 @@ def test_deeplab_is_pytorchs(encoder, output_stride, head, backend, rng):
     twins.assert_equal_forward_and_backward(net, other, [out], [other.train()(torch.tensor(image))], rng)
 
 
+@pytest.mark.parametrize(("output_stride", "size"), [(8, (49, 40)), (2, (19, 16))])
+def test_deeplab_on_vgg16_is_pytorchs(output_stride, size, backend, rng):
+    torch, other_head = head_twin("v2", (2, 3), 64, 4, 3)
+    tnn = torch.nn
+
+    class Net(tnn.Module):
+        def __init__(self):
+            super().__init__()
+            layers, before, total, rate = [], 3, 1, 1
+            for width, count in ((8, 2), (16, 2), (32, 3), (64, 3), (64, 3)):
+                for _ in range(count):
+                    layers += [tnn.Conv2d(before, width, 3, padding=rate, dilation=rate, bias=False)]
+                    layers += [tnn.BatchNorm2d(width), tnn.ReLU()]
+                    before = width
+                if total < output_stride:
+                    layers.append(tnn.MaxPool2d(2, ceil_mode=True))
+                    total *= 2
+                else:
+                    rate *= 2
+            self.encoder, self.head = tnn.Sequential(*layers), other_head
+
+        def forward(self, image):
+            x = self.head(self.encoder(image))
+            x = tnn.functional.interpolate(x, scale_factor=output_stride, mode="bilinear")
+            return x[:, :, : image.shape[2], : image.shape[3]]
+
+    net, other = models.DeepLab(3, 3, "vgg16", 1 / 8, output_stride, "v2", (2, 3), 4), Net()
+    twins.copy_weights(net, other, rng)
+    image = rng.random((2, 3, *size))
+    out = net.train()(image)
+    assert out.shape == (2, 3, *size)
+    twins.assert_equal_forward_and_backward(net, other, [out], [other.train()(torch.tensor(image))], rng)
+
+
+def test_a_fine_deeplab_overfits_eight_small_images(rng):
+    net = models.DeepLab(3, 3, "vgg16", 1 / 16, 2, "v2", (2, 4, 8), channels=16)
+    assert learn(net, *eight_images(rng), 5e-3, 60) > 0.95
+
+
 def test_scores_are_upsampled_from_where_they_are_made(rng):
     """Pixels 0, s, 2 s ... keep their score, those between lie on the line, those behind the last repeat it; any size."""
     rows, columns = np.mgrid[:4, :3].astype(float)
@@ -388,7 +459,7 @@ def test_scores_are_upsampled_from_where_they_are_made(rng):
     np.testing.assert_allclose(upsample_from_first(x, 4, (16, 12)).data[:, :, ::4, ::4], x, atol=1e-12)
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", [*ENCODERS, "vgg16"])
 def test_any_size_works(encoder):
     with nn.init.no_draws():
         nets = [models.DeepLab(3, 4, encoder, output_stride=stride) for stride in (8, 16, 32)]
@@ -411,9 +482,9 @@ def test_the_mean_of_the_image_sees_all_of_it():
     assert sum(p.data.size for p in pooled.parameters()) > sum(p.data.size for p in local.parameters())
 
 
-@pytest.mark.parametrize("pooling", [True, False])
-def test_any_image_is_predicted_and_tiles_leave_no_seam(pooling, rng):
-    net = models.DeepLab(3, 3, "resnet18", 1 / 16, 8, rates=(1, 2), channels=4, image_pooling=pooling)
+@pytest.mark.parametrize(("encoder", "pooling"), [("resnet18", True), ("resnet18", False), ("vgg16", False)])
+def test_any_image_is_predicted_and_tiles_leave_no_seam(encoder, pooling, rng):
+    net = models.DeepLab(3, 3, encoder, 1 / 16, 8, rates=(1, 2), channels=4, image_pooling=pooling)
     net(rng.random((2, 3, 64, 64), dtype=np.float32))
     image = rng.random((3, 45, 101), dtype=np.float32)
     whole = net.predict(image, tile=None)
@@ -439,6 +510,7 @@ NETS = {
     "DilatedNet, large": lambda: models.DilatedNet(2, 3, **SMALL, context="large", padding="same"),
     "DilatedNet, front end": lambda: models.DilatedNet(2, 3, **SMALL, context=None),
     "DeepLab v2": lambda: models.DeepLab(2, 3, "mobilenet", 1 / 8, 8, "v2", channels=4, dropout=0.5),
+    "DeepLab on VGG": lambda: models.DeepLab(2, 3, "vgg16", 1 / 16, 4, "v2", channels=4),
     "DeepLab v3": lambda: models.DeepLab(2, 3, "resnet18", 1 / 8, channels=4, image_pooling=False),
 }
 
@@ -476,7 +548,8 @@ DILATED, DEEPLAB = models.DilatedNet, models.DeepLab
         (DILATED, {"context": "huge"}, 'context must be "basic", "large" or None, got \'huge\''),
         (DILATED, {"padding": "zeros"}, 'padding must be "reflect" or "same", got \'zeros\''),
         (DEEPLAB, {"num_classes": "2"}, "DeepLab: num_classes must be a positive integer, got '2'"),
-        (DEEPLAB, {"encoder": "vgg"}, 'encoder must be "resnet18" or "mobilenet", got \'vgg\''),
+        (DEEPLAB, {"encoder": "vgg"}, "encoder must be one of resnet18, mobilenet, vgg16, got 'vgg'"),
+        (DEEPLAB, {"encoder": "vgg16", "output_stride": 64}, "must be one of 1, 2, 4, 8, 16, 32 with 5 stages, got 64"),
         (DEEPLAB, {"width": 0}, "DeepLab: width must be a number above 0"),
         (DEEPLAB, {"head": "v4"}, 'head must be "v2" or "v3", got \'v4\''),
         (DEEPLAB, {"output_stride": 4}, "output_stride must be 8, 16 or 32, got 4"),
