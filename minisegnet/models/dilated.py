@@ -242,7 +242,9 @@ class DilatedNet(DensePrediction):
                 f'from_front_end: the net has a context module already, "{front_end.config["context"]}"; train the front end '
                 "by itself, DilatedNet(..., context=None)"
             )
-        net = cls(**{**front_end.config, "context": context})
+        with nn.init.no_draws():
+            net = cls(**{**front_end.config, "context": context})
+        net.context.reset_parameters()
         net.to(front_end.head.weight.dtype).to(front_end.device)
         net.load_state_dict(front_end.state_dict(), strict=False)
         return net.train(front_end.training)

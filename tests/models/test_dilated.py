@@ -230,7 +230,9 @@ def test_context_that_has_learned_nothing_leaves_the_labels(rng):
         low = models.DilatedNet.from_front_end(front)
         np.testing.assert_allclose(low(image).data, -4, atol=1e-12)
     assert net.config == front.config | {"context": "basic"}
-    assert models.DilatedNet.from_front_end(front, "large").context.form == "large"
+    large = models.DilatedNet.from_front_end(front, "large").context
+    assert large.form == "large"
+    assert large[0].weight.data.std() > 0  # its noise is drawn
     assert (net.training, net.head.weight.dtype) == (False, np.float64)
     assert -4 < expected.min() < 0 < expected.max() < 5
     assert expected.std() > 0.1
