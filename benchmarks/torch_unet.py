@@ -27,18 +27,25 @@ class UNet(nn.Module):
         padding: str = "same",
         norm: str | None = "batch",
         dropout: float = 0.0,
+        skips: str | None = "concatenate",
+        convolution: str = "full",
     ):
         super().__init__()
+        self.skips = skips
         widths = [base_channels * 2**level for level in range(depth + 1)]
         self.encoder, self.pool = nn.ModuleList(), nn.MaxPool2d(2)
         for before, width in zip([in_channels, *widths], widths[:-1], strict=False):
-            self.encoder.append(double_conv(before, width, padding, norm))
-        self.bottleneck = double_conv(widths[-2], widths[-1], padding, norm)
+            self.encoder.append(double_conv(before, width, padding, norm, convolution))
+        if convolution == "separable":
+            pad = 1 if padding == "same" else 0
+            self.encoder[0][0] = nn.Conv2d(in_channels, base_channels, 3, padding=pad, bias=norm is None)
+        self.bottleneck = double_conv(widths[-2], widths[-1], padding, norm, convolution)
         self.dropout = nn.Dropout(dropout)
         self.upsample, self.decoder = nn.ModuleList(), nn.ModuleList()
         for width in reversed(widths[:-1]):
             self.upsample.append(nn.ConvTranspose2d(2 * width, width, 2, stride=2))
-            self.decoder.append(double_conv(2 * width, width, padding, norm))
+            stacked = 2 * width if skips == "concatenate" else width
+            self.decoder.append(double_conv(stacked, width, padding, norm, convolution))
         self.head = nn.Conv2d(base_channels, num_classes, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -51,15 +58,37 @@ class UNet(nn.Module):
         x = self.dropout(self.bottleneck(x))
         for up, block in zip(self.upsample, self.decoder, strict=True):
             x = up(x)
-            x = block(torch.cat([crop_to(skips.pop(), x), x], dim=1))
+            skip = crop_to(skips.pop(), x)
+            if self.skips == "concatenate":
+                x = torch.cat([skip, x], dim=1)
+            elif self.skips == "add":
+                x = skip + x
+            x = block(x)
         return self.head(x)
 
 
-def double_conv(in_channels: int, out_channels: int, padding: str, norm: str | None) -> nn.Sequential:
+class Separable(nn.Module):
+    """A depthwise and a pointwise convolution, batch norm (without bias) and ReLU between them."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, padding: int, bias: bool):
+        super().__init__()
+        self.depthwise = nn.Conv2d(
+            in_channels, in_channels, kernel_size, padding=padding, groups=in_channels, bias=bias
+        )
+        self.between = nn.ReLU() if bias else nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU())
+        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (N, O, H', W') of (N, C, H, W)."""
+        return self.pointwise(self.between(self.depthwise(x)))
+
+
+def double_conv(in_channels: int, out_channels: int, padding: str, norm: str | None, convolution: str) -> nn.Sequential:
     """Return twice 3x3 convolution, (batch norm,) ReLU."""
     layers: list[nn.Module] = []
+    layer = Separable if convolution == "separable" else nn.Conv2d
     for channels in (in_channels, out_channels):
-        layers.append(nn.Conv2d(channels, out_channels, 3, padding=1 if padding == "same" else 0, bias=norm is None))
+        layers.append(layer(channels, out_channels, 3, padding=1 if padding == "same" else 0, bias=norm is None))
         if norm == "batch":
             layers.append(nn.BatchNorm2d(out_channels))
         layers.append(nn.ReLU(inplace=True))

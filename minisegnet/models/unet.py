@@ -87,7 +87,8 @@ class UNet(DensePrediction):
         if (
             convolution == "separable"
         ):  # three colours are too few to be filtered one by one (Howard et al., 2017, table 1)
-            self.encoder[0][0] = nn.Conv2d(in_channels, base_channels, 3, padding=padding == "same", bias=norm is None)
+            pad = 1 if padding == "same" else 0
+            self.encoder[0][0] = nn.Conv2d(in_channels, base_channels, 3, padding=pad, bias=norm is None)
         self.bottleneck = conv_block(widths[-2], widths[-1], 2, padding, norm, conv)
         self.dropout = nn.Dropout(dropout)
         self.upsample, self.decoder = nn.ModuleList(), nn.ModuleList()

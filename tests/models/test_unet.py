@@ -35,24 +35,37 @@ def test_a_wrong_input_says_what_works():
         ({"base_channels": 0}, "base_channels must be a positive integer"),
         ({"padding": "full"}, 'padding must be "same" or "valid"'),
         ({"norm": "layer"}, 'norm must be "batch" or None'),
+        ({"skips": "sum"}, 'skips must be "concatenate", "add" or None'),
+        ({"convolution": "depthwise"}, 'convolution must be "full" or "separable"'),
     ]:
         with pytest.raises(ValueError, match=message):
             models.UNet(3, 2, **kwargs)
 
 
-def twin(depth, norm, valid, base=4, classes=3):
+def twin(depth, norm, valid, base=4, classes=3, **form):
     """Return PyTorch and the same U-Net written in it (benchmarks/torch_unet.py); its parts have the same names."""
     torch = pytest.importorskip("torch")
     spec = importlib.util.spec_from_file_location("torch_unet", BENCHMARKS / "torch_unet.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return torch, module.UNet(3, classes, base, depth, "valid" if valid else "same", norm)
+    return torch, module.UNet(3, classes, base, depth, "valid" if valid else "same", norm, **form)
 
 
-@pytest.mark.parametrize(("norm", "valid", "size"), [("batch", False, 32), (None, True, 44)])
-def test_a_state_dict_moves_both_ways_and_training_agrees(norm, valid, size, backend, rng):
-    torch, other = twin(2, norm, valid)
-    net = models.UNet(3, 3, base_channels=4, depth=2, padding="valid" if valid else "same", norm=norm)
+FORMS = [  # the U-Net as used today and as published, and the lecture's way to it
+    ("batch", False, 32, {}),
+    (None, True, 44, {}),
+    ("batch", False, 32, {"skips": None}),
+    ("batch", False, 32, {"skips": "add"}),
+    (None, True, 44, {"skips": "add"}),
+    ("batch", False, 32, {"convolution": "separable"}),
+    (None, False, 32, {"convolution": "separable", "skips": "add"}),
+]
+
+
+@pytest.mark.parametrize(("norm", "valid", "size", "form"), FORMS)
+def test_a_state_dict_moves_both_ways_and_training_agrees(norm, valid, size, form, backend, rng):
+    torch, other = twin(2, norm, valid, **form)
+    net = models.UNet(3, 3, base_channels=4, depth=2, padding="valid" if valid else "same", norm=norm, **form)
     x = rng.random((2, 3, size, size), dtype=np.float32)
 
     other.load_state_dict({k: torch.tensor(v) for k, v in net.state_dict().items()})
@@ -74,6 +87,30 @@ def test_a_state_dict_moves_both_ways_and_training_agrees(norm, valid, size, bac
         np.testing.assert_allclose(p.grad.numpy(), grads[name], rtol=1e-3, atol=2e-5, err_msg=name)
     for name, b in other.named_buffers():
         np.testing.assert_allclose(net.state_dict()[name], b.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_every_form_is_built_again_from_its_file(tmp_path, rng):
+    for norm, valid, size, form in FORMS:
+        net = models.UNet(3, 2, base_channels=2, depth=2, padding="valid" if valid else "same", norm=norm, **form)
+        models.save(net, tmp_path / "net.safetensors")
+        again = models.load(tmp_path / "net.safetensors")
+        x = rng.random((1, 3, size, size), dtype=np.float32)
+        np.testing.assert_array_equal(again(x).data, net.eval()(x).data)
+        assert again.config == net.config
+
+
+def test_what_the_forms_cost():
+    """Without skips nothing but the decoder's first convolutions is saved; depthwise separable is eight times cheaper."""
+    costs = {
+        name: models.UNet(3, 2, **form).summary((3, 64, 64))
+        for name, form in {"stacked": {}, "added": {"skips": "add"}, "none": {"skips": None}}.items()
+    }
+    assert costs["added"].parameters == costs["none"].parameters
+    saved = sum(9 * width * width for width in (64, 128, 256, 512))
+    assert costs["stacked"].parameters - costs["added"].parameters == saved
+    full = models.UNet(3, 2, skips="add").bottleneck.summary((512, 4, 4)).multiply_accumulates
+    cheap = models.UNet(3, 2, skips="add", convolution="separable").bottleneck.summary((512, 4, 4)).multiply_accumulates
+    assert full / cheap == pytest.approx(1 / (1 / 1024 + 1 / 9), rel=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(37, 50), (1, 1), (64, 64), (100, 33)])
