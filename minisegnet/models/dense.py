@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class DensePrediction(Module):
 
     def valid_sizes(self, near: int, count: int = 2) -> list[int]:
         """Return input sizes that work: the last one below ``near``, and the next ones from ``near`` on."""
-        above = [n for n in range(max(near, 1), near + 4096) if self.output_size(n) is not None][:count]
+        above = list(islice((n for n in range(max(near, 1), near + 4096) if self.output_size(n) is not None), count))
         below = next((n for n in range(near - 1, 0, -1) if self.output_size(n) is not None), None)
         return ([below] if below else []) + above
 
