@@ -27,6 +27,8 @@ from .. import nn
 from ..arrays import array_module
 from ..autograd import Tensor, no_grad, unwrap
 from ..functional import cat, pad
+from ..functional.checks import images as as_images
+from ..functional.checks import unbatch
 from ..shapes import ReceptiveField
 from .blocks import he_initialization
 from .classifier import check_count
@@ -133,17 +135,17 @@ def slide(
     Parameters
     ----------
     classifier : from (N, C, P, P) to (N, K)
-    images : (N, C, H, W)
+    images : (N, C, H, W), or (C, H, W) for one image
     stride : from one patch to the next, pixels
     border : "valid", patches inside of the image only; "reflect" (the image is mirrored around its border) or "zeros", the
-        patches around pixels 0, stride, 2 stride ...; the middle of an even P is the pixel behind it
+        patches around pixels 0, stride, 2 stride ...; the middle of P pixels is number P // 2
     patch_size : P; by default the classifier's own
     batch_size : how many patches at once
     progress : called with (patches done, patches in all)
 
     Returns
     -------
-    (N, K, OH, OW): OH = (H - P) // stride + 1, or with a border ceil(H / stride)
+    (N, K, OH, OW), or (K, OH, OW) for one image: OH = (H - P) // stride + 1, or with a border ceil(H / stride)
     """
     size = getattr(classifier, "patch_size", None) if patch_size is None else patch_size
     if size is None:
@@ -151,27 +153,33 @@ def slide(
     check_count("slide", patch_size=size, stride=stride, batch_size=batch_size)
     if border not in BORDERS:
         raise ValueError(f"slide: border must be one of {', '.join(BORDERS)}, got {border!r}")
-    if len(images.shape) != 4:
-        raise ValueError(f"slide: images must have 4 axes (N, C, H, W), got shape {tuple(images.shape)}")
+    batch, single = as_images(images, "slide")
     around = (size // 2, (size - 1) // 2) if border != "valid" else (0, 0)
     least = size if border == "valid" else size // 2 + 1 if border == "reflect" else 1
-    if min(images.shape[2:]) < least:
+    if min(batch.shape[2:]) < least:
         raise ValueError(
             f'slide: images must have {least} pixels or more on each side for patches of {size} and border "{border}", '
-            f"got shape {tuple(images.shape)}"
+            f"got shape {batch.shape}"
         )
     with predicting(classifier):
-        x = unwrap(pad(images, around * 2, mode="reflect" if border == "reflect" else "constant"))
+        x = unwrap(pad(batch, around * 2, mode="reflect" if border == "reflect" else "constant"))
         xp = array_module(x)
         windows = xp.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))[:, :, ::stride, ::stride]
         patches = windows.transpose(0, 2, 3, 1, 4, 5)  # (N, OH, OW, C, P, P): views of the image, not copies
-        count, scores = patches.shape[0] * patches.shape[1] * patches.shape[2], []
-        for start in range(0, count, batch_size):
-            chosen = xp.unravel_index(xp.arange(start, min(start + batch_size, count)), patches.shape[:3])
-            scores.append(classifier(Tensor(patches[chosen])))
+        count, found = patches.shape[0] * patches.shape[1] * patches.shape[2], []
+        for start in range(0, max(count, 1), batch_size):
+            done = min(start + batch_size, count)
+            chosen = xp.unravel_index(xp.arange(start, done), patches.shape[:3]) if count else slice(0)
+            found.append(classifier(Tensor(patches[chosen].reshape(-1, *patches.shape[3:]))))
+            if found[-1].shape[:-1] != (done - start,):
+                raise ValueError(
+                    f"slide: the classifier must return scores (N, K), got shape {found[-1].shape} for {done - start} patches"
+                )
             if progress is not None:
-                progress(min(start + batch_size, count), count)
-        return cat(scores).reshape(*patches.shape[:3], -1).permute(0, 3, 1, 2)
+                progress(done, count)
+        scores = cat(found)
+        result = scores.reshape(*patches.shape[:3], scores.shape[1]).permute(0, 3, 1, 2)
+        return unbatch(result, single)
 
 
 @contextmanager
