@@ -1,12 +1,13 @@
 """What is bound by memory in a training step, beside PyTorch: in turn, in separate processes, with the same threads.
 
-    python benchmarks/memory_bound.py [--rounds 3] [--threads 2] [--only pool]
+    python benchmarks/memory_bound.py [--rounds 3] [--threads 2] [--only pool] [--processor-time]
 
 For each row: PyTorch's time / ours (above 1 we are faster; the better of PyTorch's two layouts counts), the rate at which
 ours moves the bytes that the algorithm must move, and that rate as a share of the machine's, measured by a triad
 (a = b + 3 c, counted as two reads and one write) over as many bytes. Ours are the functions of ``minisegnet.functional``
 from arrays in the layout that a network is in, and ``optim.Adam``; results are made anew in each call, as in training.
-Writes a dated table into benchmarks/results/ where all rows were measured.
+Writes a dated table into benchmarks/results/ where all rows were measured. On a machine that does other work besides,
+``--processor-time --threads 1`` counts only the time that the process itself had.
 """
 
 from __future__ import annotations
@@ -69,13 +70,12 @@ def image_work(engine: str, shape: tuple[int, ...]) -> Work:
             return made.requires_grad_(requires_grad) if made.dtype.is_floating_point else made
 
     def gradient(forward: Callable[[Any], Any], leaf: Any, grad: Any) -> Callable[[], Any]:
+        """Return what computes the gradient of the input, without adding it to anything."""
         result = forward(leaf)
-
-        def backward() -> None:
-            leaf.grad = None
-            result.backward(grad, retain_graph=True)
-
-        return backward
+        if engine == "minisegnet":
+            node, others = result._node, [None] * (len(result._node.grads) - 1)
+            return lambda: node.function.backward(node.context, grad.data, *others)
+        return lambda: torch.autograd.grad(result, leaf, grad, retain_graph=True)
 
     full, leaf, grad = tensor(x), tensor(x, True), tensor(g)
     pooled, indices = lib.max_pool2d(full, 2, return_indices=True)
@@ -120,7 +120,7 @@ def loss_work(engine: str, shape: tuple[int, ...]) -> Work:
         lib.cross_entropy(logits, target).backward()
 
     pixels = n * h * w
-    return {"cross-entropy, forward and backward": (both, 3 * x.nbytes + pixels * (2 * 8 + 2 * 8 + 4))}
+    return {LOSS: (both, 3 * x.nbytes + pixels * (2 * 8 + 2 * 8 + 4))}
 
 
 def adam_work(engine: str, base: int) -> Work:
@@ -142,14 +142,15 @@ def adam_work(engine: str, base: int) -> Work:
         for q, g in zip(parameters, grads, strict=True):
             q.grad = torch.from_numpy(g)
         optimizer = torch.optim.Adam(parameters, 1e-3, fused=True if engine.endswith("last") else None)
-    return {"Adam step": (optimizer.step, moved)}
+    return {ADAM: (optimizer.step, moved)}
 
 
-CASES: dict[str, Callable[[str], Work]] = {
-    **{name: lambda engine, shape=shape: image_work(engine, shape) for name, shape in SIZES.items()},
-    "8x2x128x128": lambda engine: loss_work(engine, (8, 2, 128, 128)),
-    "4x21x128x128": lambda engine: loss_work(engine, (4, 21, 128, 128)),
-    **{name: lambda engine, base=base: adam_work(engine, base) for name, base in BASES.items()},
+LOSS, ADAM = "cross-entropy, forward and backward", "Adam step"
+CASES: dict[str, tuple[tuple[str, ...], Callable[[str], Work]]] = {  # the rows that a case has, and what makes them
+    **{name: (tuple(PASSES), lambda engine, shape=shape: image_work(engine, shape)) for name, shape in SIZES.items()},
+    "8x2x128x128": ((LOSS,), lambda engine: loss_work(engine, (8, 2, 128, 128))),
+    "4x21x128x128": ((LOSS,), lambda engine: loss_work(engine, (4, 21, 128, 128))),
+    **{name: ((ADAM,), lambda engine, base=base: adam_work(engine, base)) for name, base in BASES.items()},
 }
 
 
@@ -157,12 +158,13 @@ def best_of(call: Callable[[], Any], seconds: float = 0.3) -> float:
     """Return the shortest of the runs that fit into so many seconds (three at least)."""
     call()
     call()
+    clock = time.process_time if os.environ.get("PROCESSOR_TIME") else time.perf_counter
     times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < 3 or time.perf_counter() < end:
-        start = time.perf_counter()
+        start = clock()
         call()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return min(times)
 
 
@@ -190,7 +192,7 @@ def measure(engine: str, case: str, only: str) -> dict[str, tuple[float, float, 
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     rates: dict[int, float] = {}
     results = {}
-    for row, (call, moved) in CASES[case](engine).items():
+    for row, (call, moved) in CASES[case][1](engine).items():
         if only not in row:
             continue
         seconds = best_of(call)
@@ -204,6 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="how often each engine has its turn")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--processor-time", action="store_true", help="instead of the time on the wall")
     parser.add_argument("--only", default="", help="rows whose name holds this")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -212,10 +215,14 @@ def main() -> None:
         return
     environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads), "NUMBA_NUM_THREADS": str(arguments.threads)}
     environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    if arguments.processor_time:
+        environment["PROCESSOR_TIME"] = "1"
     seconds: dict[tuple[str, str, str], float] = {}
     moved: dict[tuple[str, str], float] = {}
     rate: dict[tuple[str, str], float] = {}
-    for case in CASES:
+    for case, (rows, _) in CASES.items():
+        if not any(arguments.only in row for row in rows):
+            continue
         for _ in range(arguments.rounds):
             for engine in ENGINES:
                 command = [sys.executable, __file__, "--only", arguments.only, "--child", engine, case]
@@ -229,7 +236,8 @@ def main() -> None:
     lines = [
         f"# Memory-bound work beside PyTorch, {date}",
         "",
-        f"{platform.machine()}, {arguments.threads} threads, best of {arguments.rounds} rounds in turn.",
+        f"{platform.machine()}, {arguments.threads} threads, best of {arguments.rounds} rounds in turn"
+        + (", processor time." if arguments.processor_time else "."),
         "Ratio = PyTorch's better layout (Adam: the better of default and fused) / minisegnet; above 1 minisegnet is faster.",
         "GB/s: the bytes that the algorithm must move; share: of what a triad over as many bytes reaches.",
         "`python benchmarks/memory_bound.py`",

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
+from ..buffers import empty
 from ..threads import one_at_a_time
 from . import numba_cpu_float32
 
@@ -27,11 +28,14 @@ def softmax_cross_entropy(
     logits: np.ndarray, target: np.ndarray, pixel_weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the weighted cross-entropy of every pixel; see ``reference.softmax_cross_entropy``."""
-    losses = np.empty(target.shape, logits.dtype)
-    log_sum_exp = np.empty(target.shape, np.float64)
+    losses = empty(target.shape, logits.dtype)
+    log_sum_exp = empty(target.shape, np.float64)
     target, pixel_weight = np.ascontiguousarray(target), np.ascontiguousarray(pixel_weight)
-    loops = numba_cpu_float32.softmax_cross_entropy if logits.dtype == np.float32 else _softmax_cross_entropy
-    loops(_classes_last(logits), target, pixel_weight, losses, log_sum_exp)
+    arrays = _classes_last(logits), target, pixel_weight, losses, log_sum_exp
+    if logits.dtype == np.float32:
+        numba_cpu_float32.softmax_cross_entropy(*arrays, numba_cpu_float32.pixels_a_task(logits.shape[1]))
+    else:
+        _softmax_cross_entropy(*arrays)
     return losses, log_sum_exp
 
 
@@ -40,12 +44,20 @@ def softmax_cross_entropy_grad(
     grad_losses: np.ndarray, logits: np.ndarray, target: np.ndarray, pixel_weight: np.ndarray, log_sum_exp: np.ndarray
 ) -> np.ndarray:
     """Return the gradient with respect to the logits; see ``reference.softmax_cross_entropy_grad``."""
-    grad_logits = np.empty_like(logits)  # strides as those of logits
+    grad_logits = _empty_like(logits)
     maps = (np.ascontiguousarray(a) for a in (grad_losses, target, pixel_weight, log_sum_exp))
-    fast = logits.dtype == np.float32
-    loops = numba_cpu_float32.softmax_cross_entropy_grad if fast else _softmax_cross_entropy_grad
-    loops(_classes_last(logits), *maps, _classes_last(grad_logits))
+    arrays = _classes_last(logits), *maps, _classes_last(grad_logits)
+    if logits.dtype == np.float32:
+        numba_cpu_float32.softmax_cross_entropy_grad(*arrays, numba_cpu_float32.pixels_a_task(logits.shape[1]))
+    else:
+        _softmax_cross_entropy_grad(*arrays)
     return grad_logits
+
+
+def _empty_like(logits: np.ndarray) -> np.ndarray:
+    """Return an array with the strides of these logits, in memory that is used again where they are those of a network."""
+    last = _classes_last(logits)
+    return _classes_last(empty(last.shape, last.dtype)) if last.flags.c_contiguous else np.empty_like(logits)
 
 
 def _classes_last(logits: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from numba import njit, prange
 
 OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract"}}
 INLINE: dict[str, Any] = {"forceinline": True, "fastmath": {"contract"}}  # a call in the innermost loop would end it
-PIXELS = 128  # of one task; their maxima and sums stay in the first cache
+NUMBERS = 4096  # of one task: 16 KiB of logits, which stay in the first cache
 
 F = np.float32  # constants of this type: with Python's the loops would compute in float64
 ZERO, HALF, ONE = F(0), F(0.5), F(1)
@@ -69,54 +69,72 @@ _exp = njit(**INLINE)(_exp_py)
 _log1p = njit(**INLINE)(_log1p_py)
 
 
-def _softmax_cross_entropy_py(logits, target, pixel_weight, losses, log_sum_exp):
+def pixels_a_task(classes: int) -> int:
+    """Return how many pixels a task takes: it depends on the classes alone."""
+    return max(min(NUMBERS // max(classes, 1), 1024), 64)
+
+
+def _softmax_cross_entropy_py(logits, target, pixel_weight, losses, log_sum_exp, size):
     n, pixels, classes = logits.shape
-    tasks = (pixels + PIXELS - 1) // PIXELS
+    tasks = (pixels + size - 1) // size
     for task in prange(n * tasks):
-        image, first = task // tasks, task % tasks * PIXELS
-        z, wanted = logits[image, first : first + PIXELS], target[image, first : first + PIXELS]
-        weight, loss = pixel_weight[image, first : first + PIXELS], losses[image, first : first + PIXELS]
-        log_sum = log_sum_exp[image, first : first + PIXELS]
-        largest, total, here = np.zeros(PIXELS, F), np.zeros(PIXELS), np.zeros(PIXELS, F)
-        for i in range(len(z)):
-            largest[i] = z[i, 0]
+        image, first = task // tasks, task % tasks * size
+        z, wanted = logits[image, first : first + size], target[image, first : first + size]
+        weight, loss = pixel_weight[image, first : first + size], losses[image, first : first + size]
+        log_sum = log_sum_exp[image, first : first + size]
+        lines, total = np.zeros((classes, size), F), np.zeros(size)  # the logits, class by class
+        for k in range(classes):
+            line = lines[k]
+            for i in range(len(z)):
+                line[i] = z[i, k]
+        largest = lines[0].copy()
         for k in range(1, classes):
-            for i in range(len(z)):
-                here[i] = z[i, k]
-            for i in range(PIXELS):
-                largest[i] = here[i] if here[i] > largest[i] else largest[i]
+            line = lines[k]
+            for i in range(size):
+                largest[i] = line[i] if line[i] > largest[i] else largest[i]
+        term, log = np.empty(size, F), np.empty(size, F)
         for k in range(classes):
-            for i in range(len(z)):
-                here[i] = z[i, k]
-            for i in range(PIXELS):
-                total[i] += _exp(here[i] - largest[i])
-        for i in range(PIXELS):
-            here[i] = _log1p(F(total[i] - 1.0))  # the largest logit's own exp is 1, exactly
+            line = lines[k]
+            for i in range(size):
+                term[i] = _exp(line[i] - largest[i])
+            for i in range(size):  # apart, because a loop with a float64 in it does four pixels at once, not eight
+                total[i] += term[i]
+        for i in range(size):
+            log[i] = _log1p(F(total[i] - 1.0))  # the largest logit's own exp is 1, exactly
         for i in range(len(z)):
-            log_sum[i] = np.float64(largest[i]) + np.float64(here[i])
-            true = z[i, wanted[i]] - largest[i] if 0 <= wanted[i] < classes else F(np.nan)
-            loss[i] = ZERO if weight[i] == 0 else weight[i] * (here[i] - true)
+            log_sum[i] = np.float64(largest[i]) + np.float64(log[i])
+            true = lines[wanted[i], i] - largest[i] if 0 <= wanted[i] < classes else F(np.nan)
+            loss[i] = ZERO if weight[i] == 0 else weight[i] * (log[i] - true)
 
 
-def _softmax_cross_entropy_grad_py(logits, grad_losses, target, pixel_weight, log_sum_exp, grad_logits):
+def _softmax_cross_entropy_grad_py(logits, grad_losses, target, pixel_weight, log_sum_exp, grad_logits, size):
     n, pixels, classes = logits.shape
-    tasks = (pixels + PIXELS - 1) // PIXELS
+    tasks = (pixels + size - 1) // size
     for task in prange(n * tasks):
-        image, first = task // tasks, task % tasks * PIXELS
-        z, wanted = logits[image, first : first + PIXELS], target[image, first : first + PIXELS]
-        weight, arrived = pixel_weight[image, first : first + PIXELS], grad_losses[image, first : first + PIXELS]
-        log_sum, grad = log_sum_exp[image, first : first + PIXELS], grad_logits[image, first : first + PIXELS]
-        here = np.zeros(PIXELS, F)
+        image, first = task // tasks, task % tasks * size
+        z, wanted = logits[image, first : first + size], target[image, first : first + size]
+        weight, arrived = pixel_weight[image, first : first + size], grad_losses[image, first : first + size]
+        grad = grad_logits[image, first : first + size]
+        line, outer = np.zeros(size, F), np.zeros(size, F)
+        high, low = np.zeros(size, F), np.zeros(size, F)  # the float64 log_sum_exp in two parts
+        for i in range(len(z)):
+            log_sum = log_sum_exp[image, first + i]
+            high[i] = F(log_sum)
+            low[i] = F(log_sum - np.float64(high[i]))
+            outer[i] = ZERO if weight[i] == 0 else weight[i] * arrived[i]
         for k in range(classes):
             for i in range(len(z)):
-                here[i] = F(np.float64(z[i, k]) - log_sum[i])
-            for i in range(PIXELS):
-                here[i] = _exp(here[i])
+                line[i] = z[i, k]
+            for i in range(size):
+                line[i] = _exp(line[i] - high[i] - low[i]) * outer[i]
             for i in range(len(z)):
-                grad[i, k] = ZERO if weight[i] == 0 else weight[i] * arrived[i] * here[i]
+                grad[i, k] = line[i]
         for i in range(len(z)):
-            if 0 <= wanted[i] < classes and weight[i] != 0:
-                grad[i, wanted[i]] -= weight[i] * arrived[i]
+            if weight[i] == 0:
+                for k in range(classes):
+                    grad[i, k] = ZERO  # whatever the logits are, also NaN
+            elif 0 <= wanted[i] < classes:
+                grad[i, wanted[i]] -= outer[i]
 
 
 softmax_cross_entropy = njit(**OPTIONS)(_softmax_cross_entropy_py)
