@@ -119,8 +119,9 @@ class FullyConvolutional(DensePrediction):
         self.border, self.padding = border, "valid" if border == "valid" else "same"
         self.pads = any(w.padding for w in self.windows)
         if patch_size is None:
-            patch_size = next((n for n in range(1, self.field.size + 1) if self._inside(n) == 1), self.field.size)
-            patch_size = patch_size if self.pads else self.field.size
+            patch_size = self.field.size
+            if self.pads:  # a patch may then be smaller than what an output sees
+                patch_size = next((n for n in range(1, patch_size) if self._inside(n) == 1), patch_size)
         self.patch_size = patch_size
         self.exact = not self.pads and self.field.size <= patch_size
         if border != "valid" and not (self.exact and self._floored()):

@@ -164,10 +164,18 @@ def test_padding_ends_the_equality(rng):
     )  # what it computes is still the same by both ways, but at the border
     stitched, dilated = shift_and_stitch(net, x).data, dilate_instead_of_stride(net)(x).data
     np.testing.assert_allclose(stitched[:, :, 2:6, 2:6], dilated[:, :, 2:6, 2:6], **CLOSE)
+    deep = chain(
+        nn.Conv2d(1, 2, 3, 2, 1), nn.ReLU(), nn.Conv2d(2, 2, 3, padding=1), nn.MaxPool2d(3, 2, 1), nn.Conv2d(2, 2, 3)
+    )
+    net = to_fully_convolutional(deep)
+    every_fourth = dilate_instead_of_stride(net)(x).data[:, :, ::4, ::4]  # padding is dilated as well
+    np.testing.assert_allclose(every_fourth[:, :, 0, 0], net(x).data[:, :, 0, 0], **CLOSE)
     with pytest.raises(ValueError, match="predict: needs a net whose layers do not pad"):
         net.predict(np.zeros((1, 20, 20), np.float32))
     with pytest.raises(ValueError, match="border='reflect' needs layers without padding"):
         to_fully_convolutional(padded, "reflect", 8)
+    with pytest.raises(ValueError, match="and pools without ceil_mode"):
+        to_fully_convolutional(chain(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2, ceil_mode=True)), "zeros")
 
 
 def test_a_partial_window_in_the_patch_ends_the_equality(rng):
@@ -179,6 +187,9 @@ def test_a_partial_window_in_the_patch_ends_the_equality(rng):
         scores = slide(classifier, x, 2, patch_size=patch).data
         same = np.abs(net(x).data[:, :, : scores.shape[2], : scores.shape[3]] - scores).max() < 1e-10
         assert same == exact
+    image = x[0].astype(np.float32)
+    expected = F.softmax(slide(classifier.float(), image[None], 1, "reflect", 9), 1).data[0]
+    np.testing.assert_allclose(net.float().predict(image), expected, rtol=0, atol=1e-5)
 
 
 def alexnet(widths=(96, 256, 384, 384, 256), hidden=4096, ceil_mode=True):
@@ -270,6 +281,10 @@ def test_predict_labels_every_pixel_as_sliding_does(rng):
         for whole in (to_fully_convolutional(net), dilate_instead_of_stride(to_fully_convolutional(net, "reflect"))):
             np.testing.assert_allclose(whole.predict(image), expected, rtol=0, atol=1e-5)
             np.testing.assert_allclose(whole.predict(image, tile=16), expected, rtol=0, atol=1e-5)
+        expected = F.softmax(slide(net, image[None], border="zeros"), 1).data[0]
+        np.testing.assert_allclose(
+            to_fully_convolutional(net, "zeros").predict(image, tile=16), expected, rtol=0, atol=1e-5
+        )
     assert to_fully_convolutional(net).predict(image[:, :3, :5]).shape == (4, 3, 5)
 
 
