@@ -144,13 +144,15 @@ def compiled(data: Any, grad: Any, *memory: Any) -> Any:
 
     They serve contiguous NumPy arrays of one type, unless the backend is "reference".
     """
-    if current_backend() != "numba" or not isinstance(data, np.ndarray) or data.dtype.kind != "f":
+    if current_backend() != "numba" or type(data) is not np.ndarray or data.dtype.kind != "f":
         return None
-    changed = (data, *memory)
-    if not all(a.flags.c_contiguous and a.flags.writeable for a in changed):
+    dtype = data.dtype
+    if grad.dtype != dtype:
         return None
-    if not all(a.dtype == data.dtype for a in (grad, *memory)):
-        return None
+    for array in (data, *memory):
+        flags = array.flags
+        if array.dtype != dtype or not (flags.c_contiguous and flags.writeable):
+            return None
     from ..kernels.optimizer import numba_cpu
 
     return numba_cpu
@@ -183,6 +185,8 @@ def _follow(memory: dict[str, Any], data: Any) -> None:
     """Take the memory to where the parameter now lives: its device and type may have been changed by ``.to``."""
     for name, array in memory.items():
         if isinstance(array, int):
+            continue
+        if type(array) is type(data) and array.dtype == data.dtype and array.shape == data.shape:
             continue
         if array.shape != data.shape:
             raise ValueError(

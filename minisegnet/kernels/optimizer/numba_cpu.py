@@ -10,6 +10,7 @@ so the result is the same with any number of threads.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,16 @@ def adam_step(
     decoupled: bool,
 ) -> None:
     """Do step number ``step`` (the first is 1) of Adam or AdamW on contiguous arrays of one shape; see ``optim.Adam``."""
-    number = data.dtype.type
-    arrays = [a.reshape(-1) for a in (data, grad, exp_avg, exp_avg_sq)]
-    constants = [
+    constants = _adam_constants(data.dtype, step, lr, betas, eps, weight_decay, decoupled)
+    lines = data.reshape(-1), grad.reshape(-1), exp_avg.reshape(-1), exp_avg_sq.reshape(-1)
+    LOOPS["adam", data.size > SMALL](*lines, *constants)
+
+
+@functools.lru_cache(maxsize=8)  # all parameters of a group have the same, and there are many small ones
+def _adam_constants(
+    dtype: np.dtype, step: int, lr: float, betas: tuple[float, float], eps: float, weight_decay: float, decoupled: bool
+) -> tuple[np.floating, ...]:
+    constants = (
         1 - lr * weight_decay if decoupled else 1,  # multiplies the parameters
         0 if decoupled else weight_decay,  # of them is added to the gradient
         1 - betas[0],
@@ -48,8 +56,8 @@ def adam_step(
         (1 - betas[1] ** step) ** 0.5,
         eps,
         lr / (1 - betas[0] ** step),
-    ]
-    LOOPS["adam", data.size > SMALL](*arrays, *(number(c) for c in constants))
+    )
+    return tuple(dtype.type(c) for c in constants)
 
 
 @one_at_a_time
