@@ -1,11 +1,12 @@
-"""Every system of the lecture in the size of a laptop, side by side: the same ideas as published, an eighth of the channels.
+"""Every system of the lecture in the size of a laptop, side by side: the ideas as published, an eighth of the channels.
 
 ``SYSTEMS`` names them in the order of the lecture. Each entry builds a network by (in_channels, num_classes), and by a width
 if another is wanted: ``SYSTEMS["U-Net"](3, 2)`` begins with 8 channels, ``SYSTEMS["U-Net"](3, 2, 16)`` with 16. The published
-nets begin with 64 (MobileNet and ShuffleNet: with an eighth of their 32 and 24 channels for every channel here).
+nets begin with 64, the patch classifier with 48; a MobileNet or ShuffleNet has ``b / 32`` of its published channels.
 
-All take images whose sides are multiples of 32; DeconvNet, which goes down to a point, from 64 pixels on. All but the
-FCNs, which the authors start from a trained VGG16, have batch norm: these train from nothing in a minute.
+All take images whose sides are multiples of 32, and return as many pixels; DeconvNet, which goes down to a point, from 64
+pixels on. All have batch norm, also where the authors began with the weights of a trained VGG16 instead: so they learn
+from nothing, in less than a minute.
 """
 
 from __future__ import annotations
@@ -14,40 +15,85 @@ from collections.abc import Callable
 
 from .deconvnet import DeconvNet
 from .dense import DensePrediction
+from .dilated import DeepLab, DilatedNet
 from .fcn import FCN
+from .fully_convolutional import dilate_instead_of_stride, to_fully_convolutional
 from .mobilenet import MobileNetUNet
 from .rtseg import RTSeg
 from .segnet import SegNet
+from .sliding_window import PatchClassifier
 from .unet import UNet
 
 BASE_CHANNELS = 8
 
 
-def _fcn(stride: int, in_channels: int, num_classes: int, b: int) -> FCN:
-    """Five stages as in VGG16, so that the names keep their meaning; a 3x3 fc6 needs less padding around the image."""
+def sliding_window(in_channels: int, num_classes: int, b: int = BASE_CHANNELS) -> DensePrediction:
+    """Return a classifier of 45 x 45 patches that slides by itself: a score for every pixel, each of them trained at once."""
+    widths, kernels = (b, 2 * b, 4 * b), (4, 4, 4)
+    classifier = PatchClassifier(in_channels, num_classes, 45, widths, kernels, hidden=(8 * b,), norm="batch")
+    return dilate_instead_of_stride(to_fully_convolutional(classifier), border="reflect")
+
+
+def fcn(in_channels: int, num_classes: int, stride: int, b: int = BASE_CHANNELS) -> DensePrediction:
+    """Return an FCN on five stages, as VGG16 has, so that 32s, 16s and 8s mean what they say; a 3x3 fc6 needs less padding."""
     widths, convs = (b, 2 * b, 4 * b, 8 * b, 8 * b), (2, 2, 2, 2, 2)
-    options = {"widths": widths, "convs": convs, "fc_channels": 16 * b, "fc_kernel": 3, "padding": 18}
-    options |= {"dropout": 0.0, "norm": "batch"}
-    return FCN(in_channels, num_classes, stride, **options)
+    return FCN(
+        in_channels, num_classes, stride, widths, convs, 16 * b, fc_kernel=3, padding=18, dropout=0, norm="batch"
+    )
+
+
+def deconvnet(in_channels: int, num_classes: int, b: int = BASE_CHANNELS) -> DensePrediction:
+    """Return a DeconvNet that goes down to a single pixel for an image of 64 x 64, as the published one does for 224 x 224."""
+    return DeconvNet(in_channels, num_classes, (b, 2 * b, 4 * b, 8 * b), (2, 2, 2, 2), 16 * b, fc_kernel=4)
+
+
+def segnet(in_channels: int, num_classes: int, b: int = BASE_CHANNELS) -> DensePrediction:
+    """Return a SegNet of four stages."""
+    return SegNet(in_channels, num_classes, (b, 2 * b, 4 * b, 8 * b), (2, 2, 2, 2))
+
+
+def dilated(in_channels: int, num_classes: int, b: int = BASE_CHANNELS) -> DensePrediction:
+    """Return five stages of which the last two dilate instead of pooling, and the context module on their scores."""
+    widths, convs = (b, 2 * b, 4 * b, 8 * b, 8 * b), (2, 2, 2, 2, 2)
+    return DilatedNet(
+        in_channels, num_classes, widths, convs, 16 * b, fc_kernel=3, padding="same", norm="batch", dropout=0
+    )
+
+
+def deeplab(in_channels: int, num_classes: int, b: int = BASE_CHANNELS) -> DensePrediction:
+    """Return DeepLab v3 on a MobileNet that stays at stride 8."""
+    return DeepLab(in_channels, num_classes, "mobilenet", width=b / 32, output_stride=8, channels=4 * b)
 
 
 SYSTEMS: dict[str, Callable[..., DensePrediction]] = {
-    # a score at every 32nd pixel, upsampled; then with the scores of finer pools added
-    "FCN-32s": lambda c, k, b=BASE_CHANNELS: _fcn(32, c, k, b),
-    "FCN-16s": lambda c, k, b=BASE_CHANNELS: _fcn(16, c, k, b),
-    "FCN-8s": lambda c, k, b=BASE_CHANNELS: _fcn(8, c, k, b),
+    # each pixel by the patch around it
+    "sliding window": sliding_window,
+    # a score at every 32nd pixel, upsampled; with the scores of finer pools added
+    "FCN-32s": lambda c, k, b=BASE_CHANNELS: fcn(c, k, 32, b),
+    "FCN-16s": lambda c, k, b=BASE_CHANNELS: fcn(c, k, 16, b),
+    "FCN-8s": lambda c, k, b=BASE_CHANNELS: fcn(c, k, 8, b),
     # up again by the switches of the pools
-    "DeconvNet": lambda c, k, b=BASE_CHANNELS: DeconvNet(
-        c, k, widths=(b, 2 * b, 4 * b, 8 * b), convs=(2, 2, 2, 2), fc_channels=16 * b, fc_kernel=4
-    ),
-    "SegNet": lambda c, k, b=BASE_CHANNELS: SegNet(c, k, widths=(b, 2 * b, 4 * b, 8 * b), convs=(2, 2, 2, 2)),
-    # four times down and up: without skips, with features added, stacked; with cheaper convolutions
-    "hourglass": lambda c, k, b=BASE_CHANNELS: UNet(c, k, b, depth=4, skips=None),
-    "U-Net, added skips": lambda c, k, b=BASE_CHANNELS: UNet(c, k, b, depth=4, skips="add"),
-    "U-Net": lambda c, k, b=BASE_CHANNELS: UNet(c, k, b, depth=4),
-    "U-Net, separable": lambda c, k, b=BASE_CHANNELS: UNet(c, k, b, depth=4, convolution="separable"),
+    "DeconvNet": deconvnet,
+    "SegNet": segnet,
+    # fewer pools, and windows with holes
+    "dilated": dilated,
+    "DeepLab": deeplab,
+    # four times down and up: without skips, with features added, with features stacked; with cheaper convolutions
+    "hourglass": lambda c, k, b=BASE_CHANNELS: UNet(c, k, b, skips=None),
+    "U-Net, added skips": lambda c, k, b=BASE_CHANNELS: UNet(c, k, b, skips="add"),
+    "U-Net": lambda c, k, b=BASE_CHANNELS: UNet(c, k, b),
+    "U-Net, separable": lambda c, k, b=BASE_CHANNELS: UNet(c, k, b, convolution="separable"),
     "MobileNet-U-Net": lambda c, k, b=BASE_CHANNELS: MobileNetUNet(c, k, width=b / 32, depth=4),
-    # the two that the lecture's reference recommends
+    # the two that the lecture's reference, RTSeg, recommends
     "SkipNet-MobileNet": lambda c, k, b=BASE_CHANNELS: RTSeg(c, k, "mobilenet", "skipnet", width=b / 32),
     "SkipNet-ShuffleNet": lambda c, k, b=BASE_CHANNELS: RTSeg(c, k, "shufflenet", "skipnet", width=b / 32),
+}
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "patch by patch": ("sliding window",),
+    "FCN": ("FCN-32s", "FCN-16s", "FCN-8s"),
+    "by switches": ("DeconvNet", "SegNet"),
+    "dilated": ("dilated", "DeepLab"),
+    "hourglass to U-Net": ("hourglass", "U-Net, added skips", "U-Net"),
+    "depthwise separable": ("U-Net, separable", "MobileNet-U-Net", "SkipNet-MobileNet", "SkipNet-ShuffleNet"),
 }
