@@ -163,7 +163,8 @@ def _adam_step(dtype: Any) -> None:
     from .optimizer.numba_cpu import SMALL, adam_step
 
     for size in (1, SMALL + 1):
-        adam_step(*np.zeros((4, size), dtype), 1, 1e-3, (0.9, 0.999), 1e-8, 0.0, False)
+        data, grad, mean, square = np.zeros((4, size), dtype)
+        adam_step(data, grad, mean, square, 1, 1e-3, (0.9, 0.999), 1e-8, 0.0, False)
 
 
 # Steps of optimizers have no seat in the contract, as they change arrays in place; a small parameter takes other loops.

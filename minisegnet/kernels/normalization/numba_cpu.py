@@ -215,7 +215,7 @@ def _block_products_py(grads, line, center, scale, shift, floor, size, sums):
             here, arrived = part[first : first + row], grad[first : first + row]
             for j in range(len(here)):
                 distance, passed = np.float64(here[j]) - center[j], np.float64(arrived[j])
-                passed = 0.0 if distance * scale[j] + shift[j] <= floor else passed
+                passed = np.float64(0) if distance * scale[j] + shift[j] <= floor else passed
                 of_grad[j] += passed
                 of_product[j] += passed * distance
         for c in range(channels):
@@ -235,7 +235,7 @@ def _mix_py(grads, line, center, scale, shift, floor, times_grad, times_distance
             here, arrived, there = part[first : first + row], grad[first : first + row], to[first : first + row]
             for j in range(len(here)):
                 distance, passed = np.float64(here[j]) - center[j], np.float64(arrived[j])
-                passed = 0.0 if distance * scale[j] + shift[j] <= floor else passed
+                passed = np.float64(0) if distance * scale[j] + shift[j] <= floor else passed
                 there[j] = passed * times_grad[j] + distance * times_distance[j] + plus[j]
 
 
