@@ -130,18 +130,17 @@ EXAMPLES: dict[str, Example] = {
 }
 
 
-def _layer(kernel: str, channels: int, size: int, window: int = 3) -> tuple[str, Callable[[], tuple[Any, ...]]]:
-    """Return a kernel's name, and a function that makes its arguments for a convolution layer of this size."""
+def _layer(kernel: str, channels: int, size: int, inputs: int = 0) -> tuple[str, Callable[[], tuple[Any, ...]]]:
+    """Return a kernel's name, and a function that makes its arguments for a 3x3 convolution layer of this size."""
 
     def arguments() -> tuple[Any, ...]:
-        image = np.ones((1, size, size, channels), np.float32).transpose(0, 3, 1, 2)
-        weight, options = np.ones((channels, channels, window, window), np.float32), ((1, 1), (window // 2,) * 2)
+        image = np.ones((1, size, size, inputs or channels), np.float32).transpose(0, 3, 1, 2)
+        grad = np.ones((1, size, size, channels), np.float32).transpose(0, 3, 1, 2)
+        weight, options = np.ones((channels, inputs or channels, 3, 3), np.float32), ((1, 1), (1, 1))
         if kernel == "conv2d":
             return image, weight, np.ones(channels, np.float32), *options
         return (
-            (image, weight, (size, size), *options)
-            if kernel == "conv2d_grad_input"
-            else (image, image, (3, 3), *options)
+            (grad, weight, (size, size), *options) if kernel == "conv2d_grad_input" else (grad, image, (3, 3), *options)
         )
 
     return kernel, arguments
@@ -151,6 +150,7 @@ def _layer(kernel: str, channels: int, size: int, window: int = 3) -> tuple[str,
 PATHS: dict[str, tuple[str, Callable[[], tuple[Any, ...]]]] = {
     "direct": _layer("conv2d", 16, 6),
     "direct, the weight's gradient": _layer("conv2d_grad_weight", 16, 6),
+    "direct, the weight's gradient of the first layer": _layer("conv2d_grad_weight", 16, 6, inputs=3),
     "Winograd, the weight's gradient of a deep layer": _layer("conv2d_grad_weight", 32, 16),
     "Winograd": _layer("conv2d", 32, 16),
     "Winograd, a deep layer": _layer("conv2d", 96, 16),
