@@ -174,7 +174,11 @@ def load_safetensors(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, s
         with safe_open(os.fspath(path), framework="numpy") as file:
             metadata = dict(file.metadata() or {})
             # Copies: they outlive the mapped file, which Windows could otherwise not replace.
-            return {name: np.array(file.get_tensor(name)) for name in file.keys()}, metadata  # noqa: SIM118
+            arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            for name, array in arrays.items():
+                if array.dtype.kind not in "fiub":  # bfloat16 and its like, where another package has taught them to NumPy
+                    raise TypeError(f"{name!r} is of type {array.dtype}, which NumPy lacks")
+            return arrays, metadata
     except (SafetensorError, ValueError, TypeError, AttributeError, KeyError, OverflowError, MemoryError) as error:
         reason = str(error).removeprefix("Error while deserializing header: ")
         raise ValueError(f"{os.fspath(path)} is no sound safetensors file: {_guess(path) or reason}") from error

@@ -110,11 +110,15 @@ def conv2d_grad_weight(
         return grad_weight
     if tiles <= at_once:
         v, u = empty((36 * tiles * channels,), f32), empty((36 * tiles * blocks * COLUMNS,), f32)
+        if outputs % COLUMNS:
+            u[:] = 0  # the columns beyond the last channel are multiplied as well
         _sum_deep(x, gy, padding[0], padding[1], blocks, v, u, grad_weight)
         return grad_weight
     sums = empty((36, channels, blocks * COLUMNS), f32)
     sums[:] = 0
     v, u = empty((36, at_once, channels), f32), empty((36, blocks, at_once, COLUMNS), f32)
+    if outputs % COLUMNS:
+        u[:] = 0
     _sum_tiles(x, gy, padding[0], padding[1], at_once, v, u, sums)
     _weight_from_sums(sums, grad_weight)
     return grad_weight
