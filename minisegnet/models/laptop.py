@@ -35,10 +35,13 @@ def sliding_window(in_channels: int, num_classes: int, b: int = BASE_CHANNELS) -
 
 
 def fcn(in_channels: int, num_classes: int, stride: int, b: int = BASE_CHANNELS) -> DensePrediction:
-    """Return an FCN on five stages, as VGG16 has, so that 32s, 16s and 8s mean what they say; a 3x3 fc6 needs less padding."""
+    """Return an FCN on five stages, as VGG16 has, so that 32s, 16s and 8s mean what they say.
+
+    By a 3x3 fc6 and 33 pixels of padding a score belongs to the middle of each 32 x 32 pixels, and none to the border.
+    """
     widths, convs = (b, 2 * b, 4 * b, 8 * b, 8 * b), (2, 2, 2, 2, 2)
     return FCN(
-        in_channels, num_classes, stride, widths, convs, 16 * b, fc_kernel=3, padding=18, dropout=0, norm="batch"
+        in_channels, num_classes, stride, widths, convs, 16 * b, fc_kernel=3, padding=33, dropout=0, norm="batch"
     )
 
 
