@@ -176,7 +176,9 @@ def load_safetensors(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, s
             # Copies: they outlive the mapped file, which Windows could otherwise not replace.
             arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
             for name, array in arrays.items():
-                if array.dtype.kind not in "fiub":  # bfloat16 and its like, where another package has taught them to NumPy
+                if (
+                    array.dtype.kind not in "fiub"
+                ):  # bfloat16 and its like, where another package has taught them to NumPy
                     raise TypeError(f"{name!r} is of type {array.dtype}, which NumPy lacks")
             return arrays, metadata
     except (SafetensorError, ValueError, TypeError, AttributeError, KeyError, OverflowError, MemoryError) as error:
