@@ -183,4 +183,5 @@ def write_page(stored: dict[str, Any], file: Path, docs: Path) -> None:
     if page.exists():
         before, rest = page.read_text(encoding="utf-8").split(BEGIN)
         with storage.atomic_write(page, "w") as handle:
-            handle.write(before + BEGIN + body + END + rest.split(END)[1])
+            picture = "![Accuracy against multiply-accumulates, a point for each system](pictures/systems.png)\n\n"
+            handle.write(before + BEGIN + picture + body + END + rest.split(END)[1])
