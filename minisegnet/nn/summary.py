@@ -165,7 +165,7 @@ def _in_order(graph: Trace) -> list[tuple[Step, list[Node]]]:
     parts = list(zip(graph.steps, inside, strict=True))
     for node in graph.nodes:
         if node.number not in taken:
-            parts.append((Step("", None, node.number, node.number, (), graph.outputs[node.number]), [node]))
+            parts.append((Step("", None, node.number, node.number, graph.outputs[node.number]), [node]))
     return sorted(parts, key=lambda part: part[0].first)
 
 

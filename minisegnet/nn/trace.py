@@ -24,7 +24,6 @@ class Step:
     module: Module | None
     first: int
     last: int
-    inputs: tuple[Any, ...]
     output: Any
 
 
@@ -71,7 +70,7 @@ def _run(model: Module, shape: tuple[int, ...]) -> Trace:
 
             def end(module: Module, inputs: tuple, output: Any, name: str = name) -> None:
                 first = output[0] if isinstance(output, tuple) else output
-                steps.append(Step(name, module, starts[id(module)], next(Node._numbers), inputs, first))
+                steps.append(Step(name, module, starts[id(module)], next(Node._numbers), first))
 
             removers += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
     try:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from ...arrays import channels_first
+from ...arrays import channels_first, channels_last
 from ...shapes import Size, conv_output_size
 from ..buffers import empty
 from .numba_cpu_tile import COLUMNS, ROWS, multiply_tile
@@ -121,7 +121,7 @@ def _run(
         out[:] = 0  # pixels that no kernel meets, between stamps that are further apart than they are wide
     if not working or out.size == 0:
         return
-    x = np.ascontiguousarray(image.transpose(0, 2, 3, 1))
+    x = channels_last(image)
     _, height, width, total = x.shape
     outputs, kernel_width = steps[0], weight.shape[3]
     groups, blocks = out.shape[3] // outputs, -(-outputs // COLUMNS)
@@ -310,10 +310,10 @@ def conv2d_grad_weight(
         (n - 1) * s + d * (k - 1) + 1
         for n, s, d, k in zip((out_height, out_width), stride, dilation, kernel_size, strict=True)
     ]
-    x = np.ascontiguousarray(input.transpose(0, 2, 3, 1))
+    x = channels_last(input)
     if few:
         x = _padded(x, padding, [spans[axis] - padding[axis] - input.shape[2 + axis] for axis in (0, 1)])
-    gy = np.ascontiguousarray(grad_output.transpose(0, 2, 3, 1))
+    gy = channels_last(grad_output)
     blocks = -(-group_outputs // COLUMNS)
     pixel_bytes = 4 * (x.shape[3] * stride[0] * stride[1] + groups * blocks * COLUMNS)
     band = int(min(max(1, CHUNK // (pixel_bytes * max(out_width, 1))), max(out_height, 1)))

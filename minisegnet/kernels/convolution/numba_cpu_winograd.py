@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numba import get_num_threads, njit, prange
 
-from ...arrays import channels_first
+from ...arrays import channels_first, channels_last
 from ...shapes import Size, conv_output_size
 from ..buffers import empty
 from .numba_cpu_linear_map import linear_map
@@ -100,7 +100,7 @@ def conv2d_grad_weight(
     groups: int = 1,
 ) -> np.ndarray:
     """Return the gradient (O, C, 3, 3) of the weight."""
-    x, gy = _channels_last(input), _channels_last(grad_output)
+    x, gy = channels_last(input), channels_last(grad_output)
     channels, outputs = x.shape[3], gy.shape[3]
     blocks, tiles = -(-outputs // COLUMNS), _tiles(len(x), gy.shape[1:3])
     at_once = max(2 * ROWS, DEEP * PART // (36 * 4 * (channels + blocks * COLUMNS)))
@@ -137,7 +137,7 @@ def _convolve(
     ``steps``: how many output channels, from one to the next in the weight's memory, from one input channel to the next, and
     whether the kernels are turned round.
     """
-    x, (outputs, o_step, c_step, turned) = _channels_last(input), steps
+    x, (outputs, o_step, c_step, turned) = channels_last(input), steps
     channels, blocks = x.shape[3], -(-outputs // COLUMNS)
     flat_weight = np.ascontiguousarray(weight).reshape(-1)
     bias = np.zeros(blocks * COLUMNS, f32)
@@ -155,11 +155,6 @@ def _convolve(
         at_once = -(-at_once // ROWS) * ROWS
         _convolve_tiles(x, panels, bias, padding[0], padding[1], at_once, out)
     return channels_first(out)
-
-
-def _channels_last(array: np.ndarray) -> np.ndarray:
-    """Return (N, H, W, C) contiguous: a view where the memory is channels-last already."""
-    return np.ascontiguousarray(array.transpose(0, 2, 3, 1))
 
 
 def _tiles(images: int, size: tuple[int, ...]) -> int:
