@@ -31,7 +31,7 @@ class Conv2d(Function):
 
     @staticmethod
     def backward(ctx: Context, grad_output: Any) -> Any:
-        (input, weight), kernels, geometry = ctx.saved_tensors, ctx.kernels, ctx.geometry
+        (input, weight), kernels, geometry = ctx.saved_tensors[:2], ctx.kernels, ctx.geometry
         need_input, need_weight, need_bias, _ = ctx.needs_input_grad
         return (
             kernels.conv2d_grad_input(grad_output, weight, input.shape[2:], **geometry) if need_input else None,
@@ -39,6 +39,22 @@ class Conv2d(Function):
             _sum_pixels(grad_output) if need_bias else None,
             None,
         )
+
+
+class Conv2dReLU(Function):
+    """A convolution and the ReLU after it in one pass; where the output is 0, no gradient has passed."""
+
+    @staticmethod
+    def forward(ctx: Context, input: Any, weight: Any, bias: Any, geometry: dict[str, Any]) -> Any:
+        ctx.kernels, ctx.geometry = kernels_for(input, weight, bias), geometry
+        output = ctx.kernels.conv2d_relu(input, weight, bias, **geometry)
+        ctx.save_for_backward(input, weight, output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Any) -> Any:
+        output = ctx.saved_tensors[2]
+        return Conv2d.backward(ctx, grad_output * ~(output <= 0))  # a NaN lets it pass, as in ReLU
 
 
 class ConvTranspose2d(Function):
@@ -106,6 +122,33 @@ def conv2d(
     TypeError, ValueError
         For shapes, types or numbers that do not fit; the message names the argument.
     """
+    return _convolved(Conv2d, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d_relu(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: SizeLike = 1,
+    padding: SizeLike | str = 0,
+    dilation: SizeLike = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Return relu(conv2d(...)) in one pass over the output; ``nn.Sequential`` calls it for such a pair."""
+    return _convolved(Conv2dReLU, input, weight, bias, stride, padding, dilation, groups)
+
+
+def _convolved(
+    function: type[Function],
+    input: Any,
+    weight: Any,
+    bias: Any,
+    stride: SizeLike,
+    padding: SizeLike | str,
+    dilation: SizeLike,
+    groups: int,
+) -> Tensor:
+    """Check what came and apply one of the two functions."""
     x, single = images(input, "conv2d")
     w, b = _weight(weight, bias, x, "conv2d", output_axis=0)
     s, d, groups = pair(stride, "stride", 1), pair(dilation, "dilation", 1), _groups(groups)
@@ -118,7 +161,7 @@ def conv2d(
         raise ValueError(f"conv2d: the {w.shape[0]} output channels of weight must be a multiple of groups={groups}")
     x, p = _resolve_padding(x, w.shape[2:], s, padding, d)
     conv_output_size(x.shape[2:], w.shape[2:], s, p, d)
-    return unbatch(Conv2d.apply(x, w, b, {"stride": s, "padding": p, "dilation": d, "groups": groups}), single)
+    return unbatch(function.apply(x, w, b, {"stride": s, "padding": p, "dilation": d, "groups": groups}), single)
 
 
 def conv_transpose2d(

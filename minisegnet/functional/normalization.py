@@ -129,10 +129,24 @@ def batch_norm_relu(
     return _normalized(functions, input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
-def may_fuse_relu(input: Any) -> bool:
-    """Return whether ``batch_norm_relu`` would compute with the kernels that ``batch_norm`` has now: none is replaced."""
-    bypassed = {"batch_norm", "batch_norm_grad", "channel_affine"}
-    return not bypassed & kernels_for(unwrap(input)).replaced.keys()
+def folded(
+    weight: Any, bias: Any, running_mean: Any, running_var: Any, gamma: Any, beta: Any, eps: float
+) -> tuple[Any, Any]:
+    """Return weight and bias of the convolution that does what a convolution and the batch norm after it do.
+
+    With statistics that no longer move, a batch norm is a scale and a shift a channel, and both go into what comes before:
+    ``scale * (conv(x, weight) + bias) + shift = conv(x, scale * weight) + (scale * bias + shift)``.
+
+    Parameters
+    ----------
+    weight, bias : (O, C, KH, KW) and (O,) or None, of the convolution; arrays
+    running_mean, running_var, gamma, beta : (O,), of the batch norm; the last two may be None (1 and 0)
+    """
+    scale = 1 / array_module(weight).sqrt(running_var.astype(np.float64) + eps)
+    scale = scale if gamma is None else scale * gamma
+    before = 0 if bias is None else bias
+    shift = (before - running_mean) * scale + (0 if beta is None else beta)
+    return weight * scale.astype(weight.dtype)[:, None, None, None], shift.astype(weight.dtype)
 
 
 def _normalized(

@@ -95,6 +95,7 @@ class Kernel(NamedTuple):
 
 KERNELS = {
     "conv2d": Kernel("convolution", _conv2d_shape),
+    "conv2d_relu": Kernel("convolution", _conv2d_shape),
     "conv2d_grad_input": Kernel("convolution", _conv2d_grad_input_shape),
     "conv2d_grad_weight": Kernel("convolution", _conv2d_grad_weight_shape),
     "max_pool2d": Kernel("pooling", _max_pool2d_shape),
@@ -158,7 +159,7 @@ def _fit(given: dict[str, Any], accepted: set[str] | None, kernel: Kernel, label
         default = kernel.signature.parameters[name].default
         if default is kernel.signature.empty:
             raise TypeError(f"{label} must take a parameter named {name!r}: the contract is {kernel.signature}")
-        if given[name] is not default and given[name] != default:
+        if given[name] is not default and (default is None or given[name] != default):
             raise TypeError(
                 f"{label} has no parameter {name!r}, but a layer of this network uses {name}={given[name]!r}"
             )

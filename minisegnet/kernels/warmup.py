@@ -105,6 +105,7 @@ def _scores(dtype: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 Example = Callable[[Any, dict[str, Any]], tuple[Any, ...]]
 EXAMPLES: dict[str, Example] = {
     "conv2d": lambda t, earlier: (_image(t), np.ones((4, 4, 3, 3), t), _vector(t), (1, 1), (1, 1)),
+    "conv2d_relu": lambda t, earlier: (_image(t), np.ones((4, 4, 3, 3), t), _vector(t), (1, 1), (1, 1)),
     "conv2d_grad_input": lambda t, earlier: (_image(t), np.ones((4, 4, 3, 3), t), (6, 6), (1, 1), (1, 1)),
     "conv2d_grad_weight": lambda t, earlier: (_image(t), _image(t), (3, 3), (1, 1), (1, 1)),
     "max_pool2d": lambda t, earlier: (_image(t), (2, 2), (2, 2)),

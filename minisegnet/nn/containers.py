@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..functional.normalization import batch_norm_relu, may_fuse_relu
-from .layers import BatchNorm2d
+from . import fusion
 from .module import Module
-from .simple import ReLU
 
 
 class ModuleList(Module):
@@ -62,24 +60,11 @@ class Sequential(ModuleList):
     def forward(self, input: Any) -> Any:
         """Pass the input through all modules in order.
 
-        A ``BatchNorm2d`` followed by a ``ReLU`` is computed by one kernel where nobody can see the difference but the
-        clock: both layers stay where they are, with their names and states.
+        Neighbours that one kernel computes are computed by it where nobody can see the difference but the clock (see
+        ``fusion.py``): the layers stay where they are, with their names and states.
         """
         modules = list(self)
         while modules:
-            module = modules.pop(0)
-            if modules and _is_batch_norm_relu(module, modules[0], input):
-                input = module.normalize(input, batch_norm_relu)
-                modules.pop(0)
-            else:
-                input = module(input)
+            taken, input = fusion.apply_first(modules, input)
+            del modules[:taken]
         return input
-
-
-def _is_batch_norm_relu(module: Module, following: Module, input: Any) -> bool:
-    """Return whether these two are what they seem (no subclass, no hook, no forward of their own), and no kernel is replaced."""
-    if type(module) is not BatchNorm2d or type(following) is not ReLU:
-        return False
-    seen = {"forward", "_forward_hooks", "_forward_pre_hooks"}
-    watched = any(part.__dict__.get(name) for part in (module, following) for name in seen)
-    return not watched and may_fuse_relu(input)

@@ -59,7 +59,12 @@ class Conv2d(Module):
 
     def forward(self, input: Any) -> Tensor:
         """Convolve (N, in_channels, H, W)."""
-        return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return self.convolve(input, F.conv2d)
+
+    def convolve(self, input: Any, function: Callable[..., Tensor], *weights: Any) -> Tensor:
+        """Call ``function``, ``F.conv2d`` or one that does more, with what this layer holds, or with other weights."""
+        weight, bias = weights or (self.weight, self.bias)
+        return function(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
         """Return the settings."""

@@ -1,4 +1,4 @@
-"""Batch norm and ReLU in one kernel: the same network, the same numbers, and out of the way of whoever looks or replaces."""
+"""Neighbouring layers in one kernel: the same network, the same numbers, and out of the way of whoever looks or replaces."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,8 @@ import minisegnet as ms
 import minisegnet.functional as F
 from minisegnet import models, nn
 from minisegnet.autograd import Node, Tensor
+from minisegnet.functional.convolution import conv2d_relu
+from minisegnet.kernels.convolution import reference as conv_reference
 from minisegnet.kernels.normalization import numba_cpu, reference
 
 
@@ -151,3 +153,100 @@ def test_a_summary_lists_both_layers(rng):
     listed = [row.kind for row in net.summary((3, 16, 16)).rows]
     assert listed.count("BatchNorm2d") == listed.count("ReLU") == 10
     assert sum("BatchNormReLU" in kind for kind in kinds(net(rng.random((1, 3, 16, 16), dtype=np.float32)))) == 10
+
+
+def folding(bias=True):
+    """Return a net in which three pairs can be folded, with weights and statistics that are all different."""
+    net = nn.Sequential(
+        *(nn.Conv2d(3, 5, 3, padding=1, bias=bias), nn.BatchNorm2d(5), nn.ReLU()),
+        *(nn.Conv2d(5, 6, 3, stride=2), nn.BatchNorm2d(6)),
+        *(nn.Conv2d(6, 4, 1), nn.ReLU()),
+    )
+    rng = np.random.default_rng(1)
+    for layer in (net[1], net[4]):
+        layer.weight.data, layer.bias.data = rng.standard_normal((2, layer.num_features)).astype(np.float32)
+        layer.running_mean.data, layer.running_var.data = rng.random((2, layer.num_features)).astype(np.float32)
+    return net.eval()
+
+
+def apart(net, x):
+    """Return what the layers give one by one."""
+    with ms.no_grad():
+        for layer in net:
+            x = layer(x)
+    return x
+
+
+def calls_of(net, x, *names):
+    """Return how often each kernel is called by a prediction."""
+    calls = dict.fromkeys(names, 0)
+
+    def counted(name):
+        def kernel(*args, **options):
+            calls[name] += 1
+            return getattr(conv_reference if name.startswith("conv") else reference, name)(*args, **options)
+
+        return kernel
+
+    with ms.no_grad(), ms.use_kernels(**{name: counted(name) for name in names}):
+        net(x)
+    return calls
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_prediction_folds_batch_norm_into_the_weights(backend, rng, bias):
+    net, x = folding(bias), images(rng)
+    before = {name: value.copy() for name, value in net.state_dict().items()}
+    with ms.no_grad():
+        output = net(x)
+    np.testing.assert_allclose(output.data, apart(net, x).data, rtol=1e-5, atol=1e-6)
+    assert calls_of(net, x, "conv2d_relu") == {"conv2d_relu": 2}
+    for name, value in net.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize("name", ["conv2d", "channel_affine", "channel_affine_relu"])
+def test_folding_bypasses_no_replaced_kernel(rng, name):
+    net, x = folding(), images(rng)
+    assert calls_of(net, x, name)[name] == {"conv2d": 3, "channel_affine": 1, "channel_affine_relu": 1}[name]
+
+
+def test_nothing_is_folded_where_something_learns_or_moves(rng):
+    net, x = folding(), images(rng)
+    assert "BatchNormReLUEvaluation" in kinds(net(x))
+    with ms.no_grad():
+        statistics = net[1].running_mean.data.copy()
+        net.train()(x)
+    assert (net[1].running_mean.data != statistics).all()
+
+
+@pytest.mark.parametrize("watched", [0, 1, 2])
+def test_a_hook_on_any_of_the_three_sees_what_it_would_see_without_folding(rng, watched):
+    net, x, seen = folding(), images(rng), []
+    net[watched].register_forward_hook(lambda module, inputs, output: seen.append(output.data))
+    with ms.no_grad():
+        net(x)
+    np.testing.assert_allclose(seen[0], apart(list(net)[: watched + 1], x).data, rtol=1e-5, atol=1e-6)
+
+
+def test_wrong_channels_are_told_by_the_layer_that_got_them(rng):
+    with ms.no_grad():
+        with pytest.raises(ValueError, match="expects 3 input channels"):
+            folding()(rng.random((1, 4, 9, 9), dtype=np.float32))
+        with pytest.raises(ValueError, match="7 channels"):
+            nn.Sequential(nn.Conv2d(3, 7, 3), nn.BatchNorm2d(5)).eval()(images(rng))
+
+
+def test_convolution_and_relu_together_are_both_layers_by_themselves(backend, rng):
+    net = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 2, 3))
+    alone = nn.Sequential(*net)
+    x, (output, grads) = images(rng), run(net, images(np.random.default_rng(0)))
+    assert kinds(output)[0] == "Conv2dReLU"
+    alone[1].register_forward_hook(lambda *_: None)
+    expected, wanted = run(alone, images(np.random.default_rng(0)))
+    assert kinds(expected)[:2] == ["Conv2d", "ReLU"]
+    np.testing.assert_array_equal(output.data, expected.data)
+    for grad, want in zip(grads, wanted, strict=True):
+        np.testing.assert_array_equal(grad, want)
+    x[0, 0, 4, 4] = np.nan
+    assert np.isnan(conv2d_relu(x, net[0].weight)[0].data).any()

@@ -91,6 +91,21 @@ def conv2d(
 
 
 @one_at_a_time
+def conv2d_relu(
+    input: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    stride: Size = (1, 1),
+    padding: Size = (0, 0),
+    dilation: Size = (1, 1),
+    groups: int = 1,
+) -> np.ndarray:
+    """Return max(conv2d(...), 0): the ReLU costs no pass of its own."""
+    output = conv2d(input, weight, bias, stride, padding, dilation, groups)
+    return np.maximum(output, 0, out=output)
+
+
+@one_at_a_time
 def conv2d_grad_input(
     grad_output: np.ndarray,
     weight: np.ndarray,

@@ -56,6 +56,19 @@ def conv2d(
     return output
 
 
+def conv2d_relu(
+    input: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    stride: Size = (1, 1),
+    padding: Size = (0, 0),
+    dilation: Size = (1, 1),
+    groups: int = 1,
+) -> np.ndarray:
+    """Return max(conv2d(...), 0): a convolution and the ReLU after it, in one pass over the output. A NaN stays a NaN."""
+    return np.maximum(conv2d(input, weight, bias, stride, padding, dilation, groups), 0)
+
+
 def conv2d_grad_input(
     grad_output: np.ndarray,
     weight: np.ndarray,
