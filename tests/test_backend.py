@@ -90,6 +90,7 @@ def test_every_kernel_of_the_contract_reaches_a_network():
             super().__init__()
             self.a, self.norm, self.b = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ConvTranspose2d(4, 3, 2, 2)
             self.fused = nn.Sequential(nn.BatchNorm2d(4), nn.ReLU())
+            self.clipped = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU())
 
         def forward(self, x):
             x = self.norm(self.a(F.interpolate(x, size=(8, 8), mode="bilinear")))
@@ -102,7 +103,7 @@ def test_every_kernel_of_the_contract_reaches_a_network():
             self.fused.eval()
             x = self.fused(x)
             self.fused.train()
-            return self.b(x)
+            return self.b(self.clipped(x))
 
     target = np.random.default_rng(0).integers(0, 3, (2, 16, 16))
 

@@ -24,7 +24,7 @@ from .simple import ReLU
 BYPASSED = {  # by what comes together: the kernels of the layers by themselves
     (BatchNorm2d, ReLU): {"batch_norm", "batch_norm_grad", "channel_affine"},
     (Conv2d, ReLU): {"conv2d"},
-    (Conv2d, BatchNorm2d): {"channel_affine"},
+    (Conv2d, BatchNorm2d): {"channel_affine", "channel_affine_relu"},
     (Conv2d, BatchNorm2d, ReLU): {"conv2d", "channel_affine", "channel_affine_relu"},
 }
 

@@ -28,6 +28,7 @@ ALGORITHMS: dict[str, dict[str, Callable[..., np.ndarray]]] = {
     direction: {name: getattr(module, direction) for name, module in MODULES.items()}
     for direction in ("conv2d", "conv2d_grad_input", "conv2d_grad_weight")
 }
+ALGORITHMS["conv2d_relu"] = ALGORITHMS["conv2d"]
 FEW = 12  # channels below which the register block of sixteen columns runs mostly empty
 MANY = 32  # channels from which on the multiplications that Winograd saves outweigh its transforms
 TILES = 8  # tiles below which Winograd's sums over tiles do not pay for their way back
