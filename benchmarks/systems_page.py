@@ -97,6 +97,7 @@ def draw(results: Results) -> Any:
         for task in TASKS
     }
     axes = figure.subplots(1, len(TASKS))
+    bars: dict[str, list[tuple[float, ...]]] = {task: [] for task in TASKS}
     for axis, (task, title) in zip(axes, TASKS.items(), strict=True):
         across, up = np.array(points[task]).T
         for x, y, name in zip(across, up, done, strict=True):
@@ -104,8 +105,9 @@ def draw(results: Results) -> Any:
             area = AREA * next(iter(runs))["parameters"]
             axis.scatter(x, y, s=area, color=COLOR_OF[name], alpha=0.85, edgecolor="white", zorder=3)
             if len(runs) > 1:  # from the worst to the best seed
-                ends = [[abs(pick(run["mean IoU"] for run in runs) - y)] for pick in (min, max)]
-                axis.errorbar(x, y, ends, color="black", linewidth=1.4, capsize=5, zorder=5)
+                low, high = (pick(run["mean IoU"] for run in runs) for pick in (min, max))
+                axis.errorbar(x, y, [[y - low], [high - y]], color="black", linewidth=1.4, capsize=5, zorder=5)
+                bars[task].append((x, low, high))
         axis.set_xscale("log")
         axis.set_xlim(across.min() / 2.2, across.max() * 2.2)
         room = 0.13 * (np.ptp(up) + 0.01)
@@ -126,15 +128,24 @@ def draw(results: Results) -> Any:
     figure.set_layout_engine("none")
     for axis, task in zip(axes, TASKS, strict=True):
         parameters = [next(iter(results[name][task].values()))["parameters"] for name in done]
-        label(axis, points[task], done, [np.sqrt(AREA * n / np.pi) * figure.dpi / 72 for n in parameters])
+        radii = [np.sqrt(AREA * n / np.pi) * figure.dpi / 72 for n in parameters]
+        label(axis, points[task], done, radii, bars[task])
     return figure
 
 
-def label(axis: Any, points: list[tuple[float, float]], names: list[str], radii: list[float]) -> None:
-    """Write each name beside its point, of a radius in pixels, where it covers nothing that is there already."""
+def label(
+    axis: Any, points: list[tuple[float, float]], names: list[str], radii: list[float], bars: list[tuple[float, ...]]
+) -> None:
+    """Write each name beside its point, of a radius in pixels, where it covers nothing that is there already.
+
+    ``bars`` are upright lines (x, from y, to y) that must not be covered either.
+    """
     renderer, frame = axis.figure.canvas.get_renderer(), axis.get_window_extent()
     spots = [axis.transData.transform(point) for point in points]
     taken = [(x - r, y - r, x + r, y + r) for (x, y), r in zip(spots, radii, strict=True)]
+    for x, low, high in bars:
+        (left, bottom), (_, top) = axis.transData.transform((x, low)), axis.transData.transform((x, high))
+        taken.append((left - 8, bottom - 4, left + 8, top + 4))
 
     def covered(box: tuple[float, ...]) -> float:
         outside = box[0] < frame.x0 or box[2] > frame.x1 or box[1] < frame.y0 or box[3] > frame.y1
