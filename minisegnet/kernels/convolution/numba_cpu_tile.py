@@ -1,11 +1,11 @@
 """The innermost loop of the fast convolutions: a small matrix product that stays in registers.
 
-    c[r, j] = start[r, j] + sum over t, k of a[jump[t] + r * row + k * step] * b[t, k, j]      r < 6, j < 16
+    c[r, j] = start[r, j] + sum over t, k of a[jump[t] + r * row + k * step] * b[t, k, j]      r < rows, j < columns
 
-Six rows by sixteen columns are twelve vectors of eight floats: a core has sixteen vector registers, and each number of
-``a`` that is loaded meets sixteen of ``b``, each of ``b`` meets six of ``a``. So arithmetic, not memory, sets the speed.
-Numba does not turn such a block of sums into vectors by itself; ``multiply_tile`` writes the loop in the compiler's own
-language (LLVM), forty lines. ``_multiply_tile`` is the same in plain Python: what to read, and what runs with the JIT off.
+Six rows by sixteen columns, or twelve rows by eight, are twelve vectors of eight floats: a core has sixteen vector registers,
+each number of ``a`` that is loaded meets all columns, each of ``b`` all rows. So arithmetic, not memory, sets the speed.
+Numba does not turn such a block of sums into vectors by itself; ``_write_block`` writes the loop in the compiler's own language
+(LLVM). ``_multiply_tile`` is the same in plain Python: what to read, and what runs with the JIT off.
 
 A convolution's rows ``r`` are neighbouring output pixels, columns ``j`` output channels, ``k`` input channels, and ``t`` the
 places under the kernel, each a fixed *jump* in memory: this is a matrix product that never builds the matrix (implicit
@@ -18,145 +18,243 @@ from typing import Any
 
 import numba
 
-ROWS, COLUMNS = 6, 16  # the register block
+ROWS, COLUMNS = 6, 16  # the register block; where eight columns are enough, it is 12 x 8
 LANES = 8  # floats a vector: of AVX2; on other machines LLVM splits them (SSE, NEON: the block still fits NEON's 32 registers)
+SIZES = {COLUMNS: (6, 5, 4, 3, 2, 1), LANES: (12, 8, 4, 2, 1)}  # columns: how many rows a block may have
 
 
-def _multiply_tile(rows, a, a0, row, step, jumps, taps, depth, b, b0, start, s0, s_row, c, c0, c_row):
-    """Write ``rows`` x 16 sums of products into ``c``, from ``c0`` on, rows ``c_row`` apart. All arrays are flat float32.
+def _blocks_py(
+    rows, columns, count, a, a0, row, step, jumps, j0, taps, depth, b, b0, b_step, start, s0, s_row, c, c0, c_row
+):
+    """Write ``count`` blocks of rows x columns sums of products, one after the other. All arrays are flat float32.
 
     Parameters
     ----------
-    rows : 1 to 6
-    a, a0, row, step, jumps : a[a0 + jumps[t] + r * row + k * step] is the factor of row r
+    rows, columns : one of SIZES
+    a, a0, row, step, jumps, j0 : a[a0 + jumps[j0 + t] + r * row + k * step] is the factor of row r
     taps, depth : t < taps, k < depth
-    b, b0 : b[b0 + (t * depth + k) * 16 + j] is the factor of column j: packed, one vector after the other
+    b, b0, b_step : b[b0 + (t * depth + k) * b_step + j] is the factor of column j
     start, s0, s_row : start[s0 + r * s_row + j] is where the sum begins (a bias, or what ``c`` holds already)
+    c, c0, c_row : the sum goes to c[c0 + r * c_row + j]
     """
-    for r in range(rows):
-        for j in range(COLUMNS):
+    for r in range(rows * count):
+        for j in range(columns):
             total = start[s0 + r * s_row + j]
             for t in range(taps):
                 for k in range(depth):
-                    total += a[a0 + jumps[t] + r * row + k * step] * b[b0 + (t * depth + k) * COLUMNS + j]
+                    total += a[a0 + jumps[j0 + t] + r * row + k * step] * b[b0 + (t * depth + k) * b_step + j]
             c[c0 + r * c_row + j] = total
 
 
+def _write_block(module: Any, rows: int, columns: int) -> Any:
+    """Return the LLVM function of a block, written into the module unless it is there."""
+    from llvmlite import ir
+
+    index, real = ir.IntType(64), ir.FloatType()
+    vector, pointer = ir.VectorType(real, LANES), real.as_pointer()
+    name = f"minisegnet_block_{rows}_{columns}"
+    if name in module.globals:
+        return module.globals[name]
+    kinds = [
+        index,
+        pointer,
+        index,
+        index,
+        index.as_pointer(),
+        index,
+        index,
+        pointer,
+        index,
+        pointer,
+        index,
+        pointer,
+        index,
+    ]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    count, a, row, step, jumps, taps, depth, b, b_step, start, s_row, c, c_row = function.args
+    entry, over_tiles, over_taps, over_depth, next_tap, next_tile, done = (
+        function.append_basic_block(word) for word in ("entry", "tile", "tap", "depth", "next_tap", "next_tile", "done")
+    )
+    builder = ir.IRBuilder(entry)
+    zero, one = ir.Constant(index, 0), ir.Constant(index, 1)
+    bases = range(0, rows, 3)  # rows 0, 3, 6, 9; the two rows after each are one and two steps of `row` further.
+    # An instruction that does nothing hides from the compiler where these pointers come from: it would make one pointer a row,
+    # more than there are registers for.
+    hidden = ir.InlineAsm(ir.FunctionType(pointer, [pointer]), "", "=r,0")
+
+    def at(place: Any, *offsets: Any) -> Any:
+        for offset in offsets:
+            place = builder.gep(place, [offset])
+        return place
+
+    def times(value: Any, factor: int) -> Any:
+        return builder.mul(value, ir.Constant(index, factor))
+
+    def vectors(place: Any) -> list[Any]:
+        return [
+            builder.bitcast(at(place, ir.Constant(index, j)), vector.as_pointer()) for j in range(0, columns, LANES)
+        ]
+
+    def load(place: Any) -> Any:
+        value = builder.load(place)
+        value.align = 4
+        return value
+
+    def follow(values: list[Any], origin: Any) -> list[Any]:
+        phis = [builder.phi(value.type) for value in values]
+        for phi, value in zip(phis, values, strict=True):
+            phi.add_incoming(value, origin)
+        return phis
+
+    def come_back(phis: list[Any], values: list[Any]) -> None:
+        for phi, value in zip(phis, values, strict=True):
+            phi.add_incoming(value, builder.block)
+
+    twice = times(row, 2)
+    near = [[], [row], [twice]]
+    far = [times(row, r) for r in bases]
+    a_next, c_next, s_next = times(row, rows), times(c_row, rows), times(s_row, rows)
+    builder.cbranch(builder.icmp_signed(">", count, zero), over_tiles, done)
+
+    builder.position_at_end(over_tiles)
+    tile = follow([zero, a, start, c], entry)
+    sums = [load(p) for r in range(rows) for p in vectors(at(tile[2], times(s_row, r)))]
+    builder.branch(over_taps)
+
+    builder.position_at_end(over_taps)  # one place under the kernel
+    tap = follow([zero, b, *sums], over_tiles)
+    jump = builder.load(at(jumps, tap[0]))
+    starts = [at(tile[1], jump, offset) for offset in far]
+    builder.branch(over_depth)
+
+    builder.position_at_end(
+        over_depth
+    )  # one input channel: load columns of b, spread a number of each row, multiply and add
+    inner = follow([zero, *tap[1:], *starts], over_taps)
+    k, b_k, sums, a_rows = inner[0], inner[1], inner[2 : 2 + len(sums)], inner[2 + len(sums) :]
+    factors = [load(p) for p in vectors(b_k)]
+    updated = []
+    for r in range(rows):
+        number = builder.load(at(a_rows[r // 3], *near[r % 3]))
+        nothing, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        spread = builder.shuffle_vector(builder.insert_element(nothing, number, first), nothing, everywhere)
+        for j, factor in enumerate(factors):
+            product = builder.fmul(spread, factor, flags=("contract",))
+            updated.append(builder.fadd(sums[r * len(factors) + j], product, flags=("contract",)))  # one instruction
+    k_next, b_next = builder.add(k, one), at(b_k, b_step)
+    come_back(inner, [k_next, b_next, *updated, *[builder.call(hidden, [at(place, step)]) for place in a_rows]])
+    builder.cbranch(builder.icmp_signed("<", k_next, depth), over_depth, next_tap)
+
+    builder.position_at_end(next_tap)
+    t_next = builder.add(tap[0], one)
+    come_back(tap, [t_next, b_next, *updated])
+    builder.cbranch(builder.icmp_signed("<", t_next, taps), over_taps, next_tile)
+
+    builder.position_at_end(next_tile)
+    for r in range(rows):
+        for j, place in enumerate(vectors(at(tile[3], times(c_row, r)))):
+            builder.store(updated[r * len(factors) + j], place).align = 4
+    i_next = builder.add(tile[0], one)
+    come_back(tile, [i_next, at(tile[1], a_next), at(tile[2], s_next), at(tile[3], c_next)])
+    builder.cbranch(builder.icmp_signed("<", i_next, count), over_tiles, done)
+
+    builder.position_at_end(done)
+    builder.ret_void()
+    return function
+
+
 def _compiled() -> Any:
-    """Return the loop as a Numba intrinsic."""
+    """Return ``_blocks_py`` as compiled code."""
     from llvmlite import ir
     from numba import njit, types
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    index, vector = ir.IntType(64), ir.VectorType(ir.FloatType(), LANES)
-    zero, one = ir.Constant(index, 0), ir.Constant(index, 1)
+    @intrinsic
+    def write(
+        typingctx, kind, count, a, a0, row, step, jumps, j0, taps, depth, b, b0, b_step, start, s0, s_row, c, c0, c_row
+    ):
+        i = types.int64
+        signature = types.void(i, i, a, i, i, i, jumps, i, i, i, b, i, i, start, i, i, c, i, i)
 
-    def block(rows: int) -> Any:
-        @intrinsic
-        def tile(typingctx, a, a0, row, step, jumps, taps, depth, b, b0, start, s0, s_row, c, c0, c_row):
-            whole = types.int64
-            signature = types.void(
-                a, whole, whole, whole, jumps, whole, whole, b, whole, start, whole, whole, c, whole, whole
-            )
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            def address(position: int) -> Any:
+                """Return where the array at this position begins, counted from the index that follows it."""
+                kind = signature.args[position]
+                data = cgutils.create_struct_proxy(kind)(context, builder, value=arguments[position]).data
+                return builder.gep(data, [arguments[position + 1]])
 
-            def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-                def address(array: Any, kind: Any, offset: Any) -> Any:
-                    return builder.gep(cgutils.create_struct_proxy(kind)(context, builder, value=array).data, [offset])
+            kind, count, _, _, row, step, _, _, taps, depth, _, _, b_step, _, _, s_row, _, _, c_row = arguments
+            given = [count, address(2), row, step, address(6), taps, depth, address(10), b_step]
+            given += [address(13), s_row, address(16), c_row]
+            done = builder.append_basic_block("done")
+            switch = builder.switch(kind, done)
+            for columns, sizes in SIZES.items():
+                for rows in sizes:
+                    chosen = builder.append_basic_block(f"{rows}_{columns}")
+                    switch.add_case(ir.Constant(ir.IntType(64), rows + 100 * columns), chosen)
+                    builder.position_at_end(chosen)
+                    builder.call(_write_block(builder.module, rows, columns), given)
+                    builder.branch(done)
+            builder.position_at_end(done)
+            return context.get_dummy_value()
 
-                def vectors(pointer: Any) -> list[Any]:
-                    places = [builder.gep(pointer, [ir.Constant(index, j)]) for j in range(0, COLUMNS, LANES)]
-                    return [builder.bitcast(place, vector.as_pointer()) for place in places]
+        return signature, codegen
 
-                def load(pointer: Any) -> Any:
-                    value = builder.load(pointer)
-                    value.align = 4
-                    return value
+    def blocks(
+        rows, columns, count, a, a0, row, step, jumps, j0, taps, depth, b, b0, b_step, start, s0, s_row, c, c0, c_row
+    ):
+        write(
+            rows + 100 * columns, count, a, a0, row, step, jumps, j0, taps, depth, b, b0, b_step,
+            start, s0, s_row, c, c0, c_row,
+        )  # fmt: skip
 
-                a, a0, row, step, jumps, taps, depth, b, b0, start, s0, s_row, c, c0, c_row = arguments
-                kinds = signature.args
-                a_first, b_first = address(a, kinds[0], a0), address(b, kinds[7], b0)
-                jump_first = address(jumps, kinds[4], zero)
-                start_first, c_first = address(start, kinds[9], s0), address(c, kinds[12], c0)
-                offsets = [builder.mul(row, ir.Constant(index, r)) for r in range(rows)]
-                sums = []
-                for r in range(rows):
-                    place = builder.gep(start_first, [builder.mul(s_row, ir.Constant(index, r))])
-                    sums += [load(p) for p in vectors(place)]
-
-                entry = builder.block
-                over_taps, over_depth, next_tap, done = (
-                    builder.append_basic_block(name) for name in ("taps", "depth", "next", "done")
-                )
-                builder.branch(over_taps)
-
-                builder.position_at_end(over_taps)  # one place under the kernel
-                t, b_tap = builder.phi(index), builder.phi(b_first.type)
-                tap_sums = [builder.phi(vector) for _ in sums]
-                for phi, value in zip([t, b_tap, *tap_sums], [zero, b_first, *sums], strict=True):
-                    phi.add_incoming(value, entry)
-                jump = builder.load(builder.gep(jump_first, [t]))
-                a_rows = [builder.gep(a_first, [builder.add(jump, offset)]) for offset in offsets]
-                builder.branch(over_depth)
-
-                builder.position_at_end(over_depth)  # one input channel: 2 loads of b, a broadcast and 2 products a row
-                k, place, b_k = builder.phi(index), builder.phi(index), builder.phi(b_first.type)
-                inner = [builder.phi(vector) for _ in sums]
-                for phi, value in zip([k, place, b_k, *inner], [zero, zero, b_tap, *tap_sums], strict=True):
-                    phi.add_incoming(value, over_taps)
-                columns = [load(p) for p in vectors(b_k)]
-                updated = []
-                for r in range(rows):
-                    number = builder.load(builder.gep(a_rows[r], [place]))
-                    spread = builder.insert_element(
-                        ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0)
-                    )
-                    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-                    spread = builder.shuffle_vector(spread, ir.Constant(vector, ir.Undefined), everywhere)
-                    for j, column in enumerate(columns):
-                        product = builder.fmul(spread, column, flags=("contract",))
-                        total = builder.fadd(inner[r * len(columns) + j], product, flags=("contract",))
-                        updated.append(total)  # one instruction, a fused multiply-add, where the machine has it
-                k_next = builder.add(k, one)
-                place_next, b_next = builder.add(place, step), builder.gep(b_k, [ir.Constant(index, COLUMNS)])
-                for phi, value in zip([k, place, b_k, *inner], [k_next, place_next, b_next, *updated], strict=True):
-                    phi.add_incoming(value, over_depth)
-                builder.cbranch(builder.icmp_signed("<", k_next, depth), over_depth, next_tap)
-
-                builder.position_at_end(next_tap)
-                t_next = builder.add(t, one)
-                for phi, value in zip([t, b_tap, *tap_sums], [t_next, b_next, *updated], strict=True):
-                    phi.add_incoming(value, next_tap)
-                builder.cbranch(builder.icmp_signed("<", t_next, taps), over_taps, done)
-
-                builder.position_at_end(done)
-                for r in range(rows):
-                    place = builder.gep(c_first, [builder.mul(c_row, ir.Constant(index, r))])
-                    for j, pointer in enumerate(vectors(place)):
-                        builder.store(updated[r * len(columns) + j], pointer).align = 4
-                return context.get_dummy_value()
-
-            return signature, codegen
-
-        return tile
-
-    one_row, two, three, four, five, six = (block(rows) for rows in range(1, ROWS + 1))
-
-    def multiply_tile(rows, a, a0, row, step, jumps, taps, depth, b, b0, start, s0, s_row, c, c0, c_row):
-        if rows == 6:
-            six(a, a0, row, step, jumps, taps, depth, b, b0, start, s0, s_row, c, c0, c_row)
-        elif rows == 5:
-            five(a, a0, row, step, jumps, taps, depth, b, b0, start, s0, s_row, c, c0, c_row)
-        elif rows == 4:
-            four(a, a0, row, step, jumps, taps, depth, b, b0, start, s0, s_row, c, c0, c_row)
-        elif rows == 3:
-            three(a, a0, row, step, jumps, taps, depth, b, b0, start, s0, s_row, c, c0, c_row)
-        elif rows == 2:
-            two(a, a0, row, step, jumps, taps, depth, b, b0, start, s0, s_row, c, c0, c_row)
-        elif rows == 1:
-            one_row(a, a0, row, step, jumps, taps, depth, b, b0, start, s0, s_row, c, c0, c_row)
-
-    return njit(nogil=True)(multiply_tile)
+    return njit(nogil=True)(blocks)
 
 
-multiply_tile = _multiply_tile if numba.config.DISABLE_JIT else _compiled()  # type: ignore[attr-defined]
+DISABLED = numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+_blocks = _blocks_py if DISABLED else _compiled()
+
+
+def _multiply_tile_py(rows, a, a0, row, step, jumps, taps, depth, b, b0, start, s0, s_row, c, c0, c_row):
+    """Write one block of up to 6 rows and 16 columns; the columns of ``b`` packed, one vector after the other."""
+    _blocks(rows, 16, 1, a, a0, row, step, jumps, 0, taps, depth, b, b0, 16, start, s0, s_row, c, c0, c_row)
+
+
+def _multiply_rows_py(
+    total, columns, a, a0, row, step, jumps, j0, taps, depth, b, b0, b_step, start, s0, s_row, c, c0, c_row
+):
+    """Write any number of rows and 16 or 8 columns, in blocks as large as there are registers for."""
+    if columns == 16:
+        count = (total + 5) // 6
+        rows = total // count
+        longer = total - count * rows
+        r = longer * (rows + 1)
+        _blocks(
+            rows + 1, 16, longer, a, a0, row, step, jumps, j0, taps, depth, b, b0, b_step,
+            start, s0, s_row, c, c0, c_row,
+        )  # fmt: skip
+        _blocks(
+            rows, 16, count - longer, a, a0 + r * row, row, step, jumps, j0, taps, depth, b, b0, b_step,
+            start, s0 + r * s_row, s_row, c, c0 + r * c_row, c_row,
+        )  # fmt: skip
+    else:
+        r = 0
+        for rows in (12, 8, 4, 2, 1):
+            count = (total - r) // rows
+            if count > 0:
+                _blocks(
+                    rows, 8, count, a, a0 + r * row, row, step, jumps, j0, taps, depth, b, b0, b_step,
+                    start, s0 + r * s_row, s_row, c, c0 + r * c_row, c_row,
+                )  # fmt: skip
+                r += count * rows
+
+
+def _jit(function: Any) -> Any:
+    return function if DISABLED else numba.njit(nogil=True)(function)
+
+
+multiply_tile, multiply_rows = _jit(_multiply_tile_py), _jit(_multiply_rows_py)
