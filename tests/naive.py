@@ -46,6 +46,10 @@ def conv2d(input, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1,
     return output
 
 
+def conv2d_relu(input, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+    return np.maximum(conv2d(input, weight, bias, stride, padding, dilation, groups), 0)
+
+
 def conv2d_grad_input(grad_output, weight, input_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
     shape = (len(grad_output), weight.shape[1] * groups, *input_size)
     grad_input, size = np.zeros(shape), grad_output.shape[2:]

@@ -354,6 +354,8 @@ CHOICES = {  # geometry: the algorithm of each direction
     "3x3, dilated": (Case((1, 48, 9, 9), (48, 48, 3, 3), (1, 1), (2, 2), (2, 2), dtype=np.float32), ["direct"] * 3),
     "an image": (Case((1, 3, 9, 9), (16, 3, 3, 3), padding=(1, 1), dtype=np.float32), ["direct", "shifts", "direct"]),
     "few channels": (Case((1, 6, 5, 5), (6, 6, 3, 3), dtype=np.float32), ["shifts"] * 3),
+    "eight channels": (Case((1, 8, 5, 5), (8, 8, 3, 3), dtype=np.float32), ["direct"] * 3),
+    "a head": (Case((1, 8, 5, 5), (2, 8, 1, 1), dtype=np.float32), ["direct"] * 3),
     "groups": (Case((1, 32, 5, 5), (32, 16, 3, 3), groups=2, dtype=np.float32), ["direct"] * 3),
     "one channel a filter": (Case((1, 6, 5, 5), (6, 1, 3, 3), groups=6, dtype=np.float32), ["depthwise"] * 3),
     "one channel alone": (Case((1, 1, 5, 5), (1, 1, 3, 3), dtype=np.float32), ["shifts"] * 3),

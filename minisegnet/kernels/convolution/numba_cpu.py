@@ -29,7 +29,7 @@ ALGORITHMS: dict[str, dict[str, Callable[..., np.ndarray]]] = {
     for direction in ("conv2d", "conv2d_grad_input", "conv2d_grad_weight")
 }
 ALGORITHMS["conv2d_relu"] = ALGORITHMS["conv2d"]
-FEW = 12  # channels below which the register block of sixteen columns runs mostly empty
+FEW = 7  # channels below which the register block of eight columns runs mostly empty
 MANY = 32  # channels from which on the multiplications that Winograd saves outweigh its transforms
 TILES = 8  # tiles below which Winograd's sums over tiles do not pay for their way back
 
@@ -72,7 +72,7 @@ def choose(
         if min(channels, outputs) >= MANY and full and (tiles >= TILES or direction != "conv2d_grad_weight"):
             return "winograd"
     columns = channels if direction == "conv2d_grad_input" else outputs
-    return "direct" if columns >= FEW else "shifts"
+    return "direct" if columns >= FEW or weight[2:] == (1, 1) else "shifts"
 
 
 @one_at_a_time

@@ -173,7 +173,6 @@ def _compiled() -> Any:
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    @intrinsic
     def write(
         typingctx, kind, count, a, a0, row, step, jumps, j0, taps, depth, b, b0, b_step, start, s0, s_row, c, c0, c_row
     ):
@@ -204,10 +203,12 @@ def _compiled() -> Any:
 
         return signature, codegen
 
+    apply: Any = intrinsic(write)
+
     def blocks(
         rows, columns, count, a, a0, row, step, jumps, j0, taps, depth, b, b0, b_step, start, s0, s_row, c, c0, c_row
     ):
-        write(
+        apply(
             rows + 100 * columns, count, a, a0, row, step, jumps, j0, taps, depth, b, b0, b_step,
             start, s0, s_row, c, c0, c_row,
         )  # fmt: skip
