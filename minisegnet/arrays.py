@@ -13,6 +13,8 @@ CUPY_CURE = (
     'on a machine with an NVIDIA GPU, or stay on device="cpu".'
 )
 
+FEW = 4  # channels that are copied one after the other
+
 
 def is_cupy(array: Any) -> bool:
     """Return whether this is a CuPy array, without importing CuPy."""
@@ -80,7 +82,13 @@ def is_channels_last(array: Any) -> bool:
 
 def channels_last(array: np.ndarray) -> np.ndarray:
     """Return the (N, C, H, W) array as a contiguous (N, H, W, C) array: a view where memory lies so, else one copy."""
-    return np.ascontiguousarray(array.transpose(0, 2, 3, 1))
+    last = array.transpose(0, 2, 3, 1)
+    if array.shape[1] > FEW or last.flags.c_contiguous:
+        return np.ascontiguousarray(last)
+    copy = np.empty(last.shape, last.dtype)  # NumPy copies pixel by pixel; so few channels are faster one after the other
+    for channel in range(array.shape[1]):
+        copy[..., channel] = array[:, channel]
+    return copy
 
 
 def channels_first(array: Any) -> Any:
