@@ -85,8 +85,8 @@ def channels_last(array: np.ndarray) -> np.ndarray:
     last = array.transpose(0, 2, 3, 1)
     if array.shape[1] > FEW or last.flags.c_contiguous:
         return np.ascontiguousarray(last)
-    copy = np.empty(last.shape, last.dtype)  # NumPy copies pixel by pixel; so few channels are faster one after the other
-    for channel in range(array.shape[1]):
+    copy = np.empty(last.shape, last.dtype)
+    for channel in range(array.shape[1]):  # NumPy would copy pixel by pixel
         copy[..., channel] = array[:, channel]
     return copy
 
