@@ -13,8 +13,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ..arrays import array_module, channels_first, channels_last, is_channels_last
 from ..autograd import Context, Function, Tensor
 from ..backend import kernels_for
+from ..kernels.buffers import empty
 from ..shapes import Size, SizeLike, conv_output_size, conv_transpose_output_size, pair, same_padding
 from .checks import float_tensor, images, same_dtype, unbatch
 from .padding import pad
@@ -65,12 +69,14 @@ class ConvTranspose2d(Function):
         ctx.kernels, ctx.geometry = kernels_for(input, weight, bias), geometry
         ctx.save_for_backward(input, weight)
         output = ctx.kernels.conv2d_grad_input(input, weight, output_size, **geometry)
-        return output if bias is None else output + bias[:, None, None]
+        return output if bias is None else _add_bias(output, bias)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Any) -> Any:
         (input, weight), kernels, geometry = ctx.saved_tensors, ctx.kernels, ctx.geometry
         need_input, need_weight, need_bias, *_ = ctx.needs_input_grad
+        if isinstance(grad_output, np.ndarray):
+            grad_output = channels_first(channels_last(grad_output))  # as the kernels read it, once for all of them
         grad_input = None
         if need_input:
             h, w = input.shape[
@@ -86,10 +92,23 @@ class ConvTranspose2d(Function):
         )
 
 
+def _add_bias(output: Any, bias: Any) -> Any:
+    """Return output + bias: rows of pixels at a time where channels lie side by side, as loops over a few channels are slow."""
+    if not is_channels_last(output):
+        return output + bias[:, None, None]
+    n, c, h, w = output.shape
+    rows, xp = output.transpose(0, 2, 3, 1).reshape(n * h, w * c), array_module(output)
+    room = empty(rows.shape, rows.dtype) if xp is np else None
+    return channels_first(xp.add(rows, xp.tile(bias, w), out=room).reshape(n, h, w, c))
+
+
 def _sum_pixels(grad_output: Any) -> Any:
-    """Return the sum over N, OH, OW: first within rows, then over the rows in float64."""
-    rows = grad_output.sum(axis=3)
-    return rows.sum(axis=(0, 2), dtype="float64").astype(grad_output.dtype)
+    """Return the sum over N, OH, OW: first within rows or columns of pixels, then over these in float64."""
+    if not is_channels_last(grad_output):
+        return grad_output.sum(axis=3).sum(axis=(0, 2), dtype="float64").astype(grad_output.dtype)
+    n, c, h, w = grad_output.shape
+    columns = grad_output.transpose(0, 2, 3, 1).reshape(n, h, w * c).sum(axis=1)  # whole rows at a time
+    return columns.reshape(n * w, c).sum(axis=0, dtype="float64").astype(grad_output.dtype)
 
 
 def conv2d(
