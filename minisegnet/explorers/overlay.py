@@ -11,9 +11,11 @@ import numpy as np
 
 from ..figures.colors import ERROR_STYLES, OKABE_ITO
 from ..figures.raster import as_image, as_labels, error_counts, error_image, overlay_image
+from .controls import Choice, Control, Slider, Toggle
+from .drawing import Discovery, Drawing
 
 if TYPE_CHECKING:
-    from .explorer import Drawing, Explorer
+    from .explorer import Explorer
 
 VIEWS = ("prediction", "target", "errors", "image only")
 THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.05), 2)
@@ -50,8 +52,6 @@ def draw_overlay(
     threshold, opacity, view, outline
         The state; ``view`` is one of ``VIEWS``.
     """
-    from .explorer import Drawing
-
     if view not in VIEWS:
         raise ValueError(f"view must be one of {VIEWS}, got {view!r}")
     picture = as_image(image)
@@ -76,19 +76,15 @@ def draw_overlay(
     formula = (
         f"Dice = 2·TP / (2·TP + FP + FN) = 2·{found:,} / (2·{found:,} + {alarm:,} + {missed:,}) = {counts['Dice']:.3f}"
     )
-    lines = (
-        ("formula", escape(formula)),
-        ("code", f"here: <code>mask = model.predict(image)[1] &gt; {threshold:.2f}</code>"),
-        ("code", f"PyTorch: <code>mask = model(x).softmax(dim=1)[0, 1] &gt; {threshold:.2f}</code>"),
-        ("text-twin", escape(twin)),
-    )
-    texts = "".join(f'<p class="{kind}"{" role=status" * (kind == "text-twin")}>{line}</p>' for kind, line in lines)
     height, width = (round(side * 440 / max(pixels.shape[:2])) for side in pixels.shape[:2])
     return Drawing(
-        '<div style="display:flex;flex-wrap:wrap;gap:20px;align-items:flex-start">'
-        f'<img alt="{escape(twin)}" width="{width}" height="{height}" style="max-width:100%;height:auto" src="{_data(pixels)}"/>'
-        f'<div style="flex:1;min-width:340px">{_curve(scores, threshold, counts)}{_key(view, counts)}{texts}</div></div>',
+        f'<img alt="{escape(twin)}" width="{width}" height="{height}" style="max-width:100%;height:auto" '
+        f'src="{_data(pixels)}"/>',
         twin,
+        formula,
+        f"mask = model.predict(image)[1] > {threshold:.2f}",
+        f"mask = model(x).softmax(dim=1)[0, 1] > {threshold:.2f}",
+        aside=_curve(scores, threshold, counts) + _key(view, counts),
     )
 
 
@@ -149,7 +145,7 @@ def _key(view: str, counts: dict[str, float]) -> str:
     )
 
 
-def overlay(image: Any = None, target: Any = None, probability: np.ndarray | None = None) -> Explorer:
+def overlay(image: Any = None, target: Any = None, probability: np.ndarray | None = None, **state: Any) -> Explorer:
     """Explore how probabilities become a mask; without arguments, on synthetic tissue and the pre-trained U-Net.
 
     Parameters
@@ -160,9 +156,10 @@ def overlay(image: Any = None, target: Any = None, probability: np.ndarray | Non
         Its map, 0 background and 1 nucleus (or instance numbers).
     probability : (H, W), optional
         The probability of a nucleus for each pixel; by default the pre-trained network's.
+    **state
+        Where to begin: ``threshold=0.3, view="errors"``.
     """
-    from ..course.panel import widgets
-    from .explorer import Discovery, Explorer
+    from .explorer import Explorer
 
     if image is None:
         from ..data import synthetic_tissue
@@ -178,11 +175,11 @@ def overlay(image: Any = None, target: Any = None, probability: np.ndarray | Non
     truth = (as_labels(target, "target") > 0).astype(np.int64)
     scores = dice_by_threshold(truth, probability)
     best = float(THRESHOLDS[int(scores.argmax())])
-    controls = {
-        "threshold": widgets.FloatSlider(0.05, min=0.05, max=0.95, step=0.05, description="threshold"),
-        "opacity": widgets.FloatSlider(0.45, min=0, max=1, step=0.05, description="opacity"),
-        "view": widgets.Dropdown(options=VIEWS, value="prediction", description="show"),
-        "outline": widgets.Checkbox(value=True, description="outline", indent=False, layout={"width": "100px"}),
+    controls: dict[str, Control] = {
+        "threshold": Slider([float(t) for t in THRESHOLDS], 0.5, "threshold", play=True),
+        "opacity": Slider([round(0.05 * i, 2) for i in range(21)], 0.45, "opacity"),
+        "view": Choice(VIEWS, "prediction", "show"),
+        "outline": Toggle(True, "outline"),
     }
     discovery = Discovery(
         question="At which threshold does Dice peak, and what happens to the errors on either side?",
@@ -192,6 +189,10 @@ def overlay(image: Any = None, target: Any = None, probability: np.ndarray | Non
     return Explorer(
         "From probabilities to a mask.",
         controls,
-        lambda **state: draw_overlay(image, truth, probability, **state),
+        lambda **values: draw_overlay(image, truth, probability, **values),
         discovery,
+        presets={"the errors at 0.3": {"threshold": 0.3, "view": "errors"}, "what people drew": {"view": "target"}},
+        name="overlay",
+        page={"opacity": (0.45,), "threshold": tuple(float(t) for t in THRESHOLDS[1::2]), "outline": (True,)},
+        state=state,
     )

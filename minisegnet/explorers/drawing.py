@@ -1,0 +1,79 @@
+"""What an explorer draws and declares: a picture with its words, and one discovery. Needs no widgets."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any, NamedTuple
+
+
+class Drawing(NamedTuple):
+    """What a pure function makes of a state.
+
+    Attributes
+    ----------
+    picture : str
+        SVG or HTML, already escaped (a ``Canvas`` does that).
+    twin : str
+        The sentence that says what the picture says: screen readers and tests read it.
+    formula : str or tuple of str
+        The formula with this state's numbers in it; plain text, one line each.
+    code, torch : str
+        The line that does it here, and in PyTorch.
+    aside : str
+        More HTML beside the picture, above the words: a curve, a legend.
+    """
+
+    picture: str
+    twin: str
+    formula: str | tuple[str, ...] = ()
+    code: str = ""
+    torch: str = ""
+    aside: str = ""
+
+    @property
+    def words(self) -> str:
+        """The formula, the two lines of code and the twin, as HTML."""
+        formulas = (self.formula,) if isinstance(self.formula, str) else self.formula
+        lines = [f'<p class="formula">{escape(line)}</p>' for line in formulas]
+        for name, code in (("here", self.code), ("PyTorch", self.torch)):
+            if code:
+                lines.append(f'<p class="code">{name}: <code>{escape(code)}</code></p>')
+        lines.append(f'<p class="text-twin" role="status">{escape(self.twin)}</p>')
+        return "\n".join(lines)
+
+    @property
+    def html(self) -> str:
+        """The picture, and beside or below it the words."""
+        return (
+            f'<div class="ms-drawing"><div class="ms-picture">{self.picture}</div>\n'
+            f'<div class="ms-words">{self.aside}{self.words}</div></div>'
+        )
+
+
+class Discovery(NamedTuple):
+    """A question, the controls to move (name, value) to answer it, and the fact that is then on screen."""
+
+    question: str
+    path: tuple[tuple[str, Any], ...]
+    fact: str
+
+
+# The layout of a drawing: picture and words side by side where there is room. In projector mode the picture takes the
+# width and the type is 24 pixels and more; in print it is black on white.
+DRAWING_STYLE = """
+.ms-drawing { display: flex; flex-wrap: wrap; gap: 10px 24px; align-items: flex-start; }
+.ms-picture { flex: 3 1 480px; max-width: 760px; min-width: 0; }
+.ms-words { flex: 2 1 300px; min-width: 0; overflow-wrap: break-word; }
+.ms-words p { margin: .35em 0; }
+.ms-picture svg { display: block; height: auto; }
+.ms-words .code { font-size: 15px; } .ms-words code { white-space: pre-wrap; }
+.ms-words .text-twin { border-left: 4px solid #D55E00; padding-left: 10px; }
+.ms-projector.ms-panel { max-width: none; font-size: 26px; }
+.ms-projector .ms-picture { flex: 1 1 100%; max-width: none; }
+.ms-projector .ms-picture svg { max-width: none !important; max-height: 64vh; }
+.ms-projector :is(p, code, label, button, select, option, input, .code, .widget-label, .widget-readout, .widget-html,
+  .widget-html-content, .widget-dropdown select) { font-size: 26px !important; line-height: 1.4; height: auto; }
+.ms-projector .widget-inline-hbox { height: auto; width: auto; min-width: 420px; }
+.ms-projector .widget-inline-hbox .widget-label { width: auto; min-width: 130px; }
+@media print { .ms-drawing { color: #000; } }
+"""
