@@ -15,7 +15,7 @@ transposed convolution too. The gradient of the weight is in ``numba_cpu_direct_
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
@@ -23,36 +23,13 @@ from numba import njit, prange
 from ...arrays import channels_first, channels_last
 from ...shapes import Size, conv_output_size
 from ..buffers import empty
+from .direct_plan import Plan, plan_backward, plan_forward
 from .numba_cpu_band import copy_band
 from .numba_cpu_direct_weight import conv2d_grad_weight as conv2d_grad_weight
-from .numba_cpu_tile import COLUMNS, LANES, multiply_rows
+from .numba_cpu_tile import multiply_rows
 
 OPTIONS: Any = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
-PIXELS = 96  # about how many output pixels share one reading of the weights
-DEPTH = 256  # about how many products follow one another: so much of the weights stays in the first-level cache
-BAND = (
-    2**16
-)  # bytes of an image that a band has where it is copied, and of its results: they stay in the second-level cache
-TASKS = 16  # at least so many pieces of work, where there are enough
 f32 = np.float32
-
-
-class Phase(NamedTuple):
-    """Output pixels (y0 + step m, x0 + step q), m and q counting from 0 to ``size``, and the places they read."""
-
-    start: Size
-    size: Size
-    rows: list[tuple[int, int]]  # (place under the kernel, offset in the image) along the height
-    columns: list[tuple[int, int]]  # and along the width
-
-
-class Weights(NamedTuple):
-    """Where the numbers of a weight lie in memory."""
-
-    groups: int
-    columns: np.ndarray  # for each output channel of a group, where its numbers begin
-    channel_step: int  # from one input channel to the next
-    group_step: int
 
 
 def conv2d(
@@ -66,19 +43,10 @@ def conv2d(
     floor: float = -math.inf,
 ) -> np.ndarray:
     """Return the convolution (N, O, OH, OW), float32; numbers below ``floor`` become it: 0 makes a ReLU. A NaN stays one."""
-    outputs, channels, height, width = weight.shape
-    size = conv_output_size(input.shape[2:], (height, width), stride, padding, dilation)
-    phase = Phase(
-        (0, 0),
-        size,
-        [(k, k * dilation[0] - padding[0]) for k in range(height)],
-        [(k, k * dilation[1] - padding[1]) for k in range(width)],
-    )
-    out, taps = empty((len(input), *size, outputs), f32), height * width
-    columns = np.arange(outputs // groups) * (channels * taps)
-    layout = Weights(groups, columns, taps, outputs // groups * channels * taps)
-    start = np.zeros(outputs, f32) if bias is None else bias
-    _run([phase], input, weight, layout, start, stride, (1, 1), floor, out)
+    size = conv_output_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
+    plan = plan_forward(input.shape, weight.shape, size, stride, padding, dilation, groups)
+    out = empty((len(input), *size, len(weight)), f32)
+    _run(plan, input, weight, bias, floor, out)
     return channels_first(out)
 
 
@@ -92,114 +60,35 @@ def conv2d_grad_input(
     groups: int = 1,
 ) -> np.ndarray:
     """Return the gradient (N, C, H, W) of the input, which is the transposed convolution of ``grad_output``."""
-    outputs, channels, height, width = weight.shape
-    taps, total = height * width, channels * groups
-    out = empty((len(grad_output), *input_size, total), f32)
-
-    def places(y0: int, axis: int, kernel: int) -> list[tuple[int, int]]:
-        """Input pixel y0 + s m was read by output pixel m + (y0 + p - d k) / s at place k, where that is whole."""
-        from_here = [(k, y0 + padding[axis] - dilation[axis] * k) for k in range(kernel)]
-        return sorted(((k, n // stride[axis]) for k, n in from_here if n % stride[axis] == 0), key=lambda pair: pair[1])
-
-    def along(axis: int, kernel: int) -> list[tuple[int, int, list[tuple[int, int]]]]:
-        n, s = input_size[axis], stride[axis]
-        return [(y, -(-(n - y) // s), places(y, axis, kernel)) for y in range(min(s, n))]
-
-    rows, columns = along(0, height), along(1, width)
-    starts, write, view = np.arange(channels) * taps, stride, out
-    alike = all([m for _, m in at] == [m for _, m in columns[0][2]] for _, _, at in columns)
-    if groups == 1 and 1 < stride[1] == len(columns) and input_size[1] % stride[1] == 0 and alike and columns[0][2]:
-        # neighbours along the width read the same pixels: they are so many more channels of one pixel, as in any 2x2 up-convolution
-        starts = np.concatenate([starts + (at[0][0] - columns[0][2][0][0]) for _, _, at in columns])
-        view = out.reshape(len(out), input_size[0], -1, total * stride[1])
-        columns, write = columns[:1], (stride[0], 1)
-    phases = [Phase((y, x), (m, q), ys, xs) for y, m, ys in rows for x, q, xs in columns]
-    layout = Weights(groups, starts, channels * taps, outputs // groups * channels * taps)
-    _run(phases, grad_output, weight, layout, np.zeros(view.shape[3], f32), (1, 1), write, -math.inf, view)
+    size = input_size[0], input_size[1]
+    plan = plan_backward(grad_output.shape, weight.shape, size, stride, padding, dilation, groups)
+    out = empty((len(grad_output), *size, weight.shape[1] * groups), f32)
+    _run(plan, grad_output, weight, None, -math.inf, out)
     return channels_first(out)
 
 
 def _run(
-    phases: list[Phase],
-    image: np.ndarray,
-    weight: np.ndarray,
-    layout: Weights,
-    bias: np.ndarray,
-    read: Size,
-    write: Size,
-    floor: float,
-    out: np.ndarray,
+    plan: Plan, image: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, floor: float, out: np.ndarray
 ) -> None:
-    """Compute all phases of ``out`` (N, H, W, channels) from ``image`` (N, channels, ...).
-
-    ``read`` and ``write``: from one pixel of a phase to the next, in the image and in the result.
-    """
-    working = [p for p in phases if p.rows and p.columns and min(p.size) > 0]
-    if len(working) < len(phases):
-        out[:] = 0  # pixels that no kernel meets, between stamps that are further apart than they are wide
-    if not working or out.size == 0:
+    """Compute all phases of ``out`` (N, H, W, channels) from ``image`` (N, channels, ...)."""
+    if plan.holes:
+        out[:] = 0
+    if len(plan.table) == 0 or out.size == 0:
         return
-    x, groups, outputs = channels_last(image), layout.groups, len(layout.columns)
-    _, height, width, total = x.shape
-    channels = total // groups
-    padded = -(-outputs // LANES) * LANES if (outputs - 1) % COLUMNS < LANES else -(-outputs // COLUMNS) * COLUMNS
-    start = np.zeros((groups, padded), f32)
-    start[:, :outputs] = bias.reshape(groups, outputs)
-
-    offsets = [[np.array([m for _, m in axis]) for axis in (p.rows, p.columns)] for p in working]
-    lowest, highest = ([int(f([f(o[axis]) for o in offsets])) for axis in (0, 1)] for f in (np.min, np.max))
-    reach = [b - a + 1 for a, b in zip(lowest, highest, strict=True)]  # what one pixel of all phases reads
-    most = [max(p.size[axis] for p in working) for axis in (0, 1)]
-    spans = [(n - 1) * r + k for n, r, k in zip(most, read, reach, strict=True)]  # what all of them read
-    inside = min(lowest) >= 0 and lowest[0] + spans[0] <= height and lowest[1] + spans[1] <= width
-    row = width if inside else spans[1]
-
-    places: list[int] = []
-    jumps: list[np.ndarray] = []
-    table: list[list[int]] = []
-    for p, (ys, xs) in zip(working, offsets, strict=True):
-        here = [ky * weight.shape[3] + kx for ky, _ in p.rows for kx, _ in p.columns]
-        down, across, depth = (ys - lowest[0]) * row * total, (xs - lowest[1]) * total, channels
-        if groups == 1 and total < 64 and (np.diff(xs) == 1).all():
-            down, across, depth = (
-                down + across[0],
-                across[:1] * 0,
-                len(xs) * total,
-            )  # neighbours in memory: one long run
-        elif depth > DEPTH and depth % DEPTH == 0:
-            across, depth = (across[:, None] + np.arange(0, depth, DEPTH)).reshape(-1), DEPTH
-        runs = (down[:, None] + across).reshape(-1)
-        table.append([*p.start, *p.size, sum(len(j) for j in jumps), len(runs), depth, len(places), len(here)])
-        places += here
-        jumps.append(runs)
-    panels = empty((groups * padded * len(places) * channels,), f32)
-    phase_table = np.array(table, np.int64)
-    _pack(
-        np.ascontiguousarray(weight).reshape(-1), layout.columns, layout.channel_step, layout.group_step,
-        np.array(places, np.int64), phase_table, channels, padded, panels.reshape(groups, -1),
-    )  # fmt: skip
-
-    around, size = (0, 0) if inside else (reach[0], spans[1]), tuple(most)
-    if len(places) == 1 and read == write == (1, 1) and (height, width) == size == out.shape[1:3] and inside:
-        x, out = (
-            x.reshape(1, 1, -1, total),
-            out.reshape(1, 1, -1, out.shape[3]),
-        )  # all pixels of all images are one long row
-        size = (1, x.shape[2])
-        phase_table[0, 2:4] = size
-    band, chunk = max(1, PIXELS // size[1]), size[1]
-    if size[0] == 1 and inside:
-        band, chunk = 1, PIXELS
-    elif not inside:  # a band is copied: the rows around it are copied twice, so it had better be high
-        fitting = BAND // (4 * max(read[0] * row * total, write[0] * out.shape[2] * out.shape[3]))
-        band = max(1, 4 * PIXELS // size[1], min(fitting, len(x) * size[0] // TASKS))
-    jobs = len(x) * -(-size[0] // band) * -(-size[1] // chunk)
-    parts = 1 if jobs >= TASKS else min(len(table) * groups * -(-outputs // COLUMNS), -(-TASKS // jobs))
+    groups, channels, outputs = plan.weights.groups, plan.image[3] // plan.weights.groups, len(plan.weights.columns)
+    start = np.zeros((groups, plan.padded), f32)
+    if bias is not None:
+        start[:, :outputs] = bias.reshape(groups, outputs)
+    panels = empty((groups, plan.padded * len(plan.places) * channels), f32)
+    flat_weight = np.ascontiguousarray(weight).reshape(-1)
+    _pack(flat_weight, *plan.weights[1:], plan.places, plan.table, channels, plan.padded, panels)
+    whole = plan.parts == 1  # pieces of work that have all channels of their pixels
     _multiply(
-        x, panels, start, np.concatenate(jumps).astype(np.int64), phase_table, read, write, (lowest[0], lowest[1]), around,
-        (band, chunk), size, parts, f32(floor if parts == 1 else -math.inf), out,
+        channels_last(image).reshape(plan.image), panels, start, plan.jumps, plan.table, plan.read, plan.write,
+        plan.corner, plan.around, plan.amount, plan.size, plan.parts, f32(floor if whole else -math.inf),
+        out.reshape(plan.result),
     )  # fmt: skip
-    if parts > 1 and floor > -math.inf:
+    if floor > -math.inf and not whole:
         np.maximum(out, f32(floor), out=out)
 
 
@@ -243,7 +132,7 @@ def _multiply(x, panels, start, jumps, table, read, write, corner, around, amoun
     groups, padded = start.shape
     outputs, group_channels, blocks = out_channels // groups, channels // groups, (padded + 15) // 16
     flat_x, flat_start, flat_out = x.reshape(-1), start.reshape(-1), out.reshape(-1)
-    group_panels = len(panels) // groups
+    group_panels, flat_panels = panels.shape[1], panels.reshape(-1)
     band, chunk = amount
     chunks, bands = (size[1] + chunk - 1) // chunk, (size[0] + band - 1) // band
     jobs, panels_all = images * bands * chunks, len(table) * groups * blocks
@@ -293,7 +182,7 @@ def _multiply(x, panels, start, jumps, table, read, write, corner, around, amoun
                             s, s0, s_row = c, c0, c_row
                         multiply_rows(
                             count, wide, source, a0, read[1] * channels, 1, jumps, j0 + t, min(at_once, taps - t), depth,
-                            panels, first + t * depth * wide, wide, s, s0, s_row, c, c0, c_row,
+                            flat_panels, first + t * depth * wide, wide, s, s0, s_row, c, c0, c_row,
                         )  # fmt: skip
                 if lanes < wide:
                     for m in range(rows_here):

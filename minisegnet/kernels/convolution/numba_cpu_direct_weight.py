@@ -23,7 +23,7 @@ from .numba_cpu_linear_map import linear_map
 from .numba_cpu_tile import COLUMNS, LANES, multiply_rows
 
 OPTIONS: Any = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
-FEW = 12  # up to so many channels, a row's places under the kernel are one run of numbers
+FEW = 8  # output channels of a pointwise convolution that can better be the rows of the product
 PIXELS = 512  # about how many pixels a sum in float32 has
 RUN = 128  # of them, so many at a time: they stay in the first-level cache
 TASKS = 16  # at least so many pieces of work, where there are enough
@@ -58,7 +58,8 @@ def _gradient(grad_output, input, kernel_size, stride, padding, dilation, groups
     if gy.size == 0:
         grad_weight[:] = 0
         return grad_weight
-    joined = width if groups == 1 and channels <= FEW and dilation[1] == 1 else 1
+    # few channels: a row of places under the kernel is one run of numbers
+    joined = width if groups == 1 and channels <= COLUMNS and dilation[1] == 1 else 1
     rows = joined * channels if joined > 1 else min(COLUMNS, channels)  # of a product
     blocks = groups * -(-channels // COLUMNS)
     tail = LANES if (group_outputs - 1) % COLUMNS < LANES else COLUMNS

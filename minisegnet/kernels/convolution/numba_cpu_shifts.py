@@ -49,14 +49,15 @@ def conv2d(
     padding: Size = (0, 0),
     dilation: Size = (1, 1),
     groups: int = 1,
+    floor: float = -math.inf,
 ) -> np.ndarray:
-    """Return the convolution (N, O, OH, OW)."""
+    """Return the convolution (N, O, OH, OW); numbers below ``floor`` become it: 0 makes a ReLU. A NaN stays one."""
     outputs, channels, kernel = weight.shape[0], weight.shape[1], weight.shape[2:]
     size = conv_output_size(input.shape[2:], kernel, stride, padding, dilation)
     plan = plan_forward(input.shape, weight.shape, size, stride, padding, dilation, groups)
     start = np.zeros(outputs, dtype=input.dtype) if bias is None else bias
     output = empty((len(input), *size, outputs), dtype=input.dtype)
-    _sum(input, plan, weight, channels * math.prod(kernel), start, outputs // groups, output)
+    _sum(input, plan, weight, channels * math.prod(kernel), start, outputs // groups, floor, output)
     return channels_first(output)
 
 
@@ -74,7 +75,7 @@ def conv2d_grad_input(
     plan = plan_backward(grad_output.shape, weight.shape, size, stride, padding, dilation, groups)
     start = np.zeros(groups * channels, dtype=grad_output.dtype)
     grad_input = empty((len(grad_output), *size, groups * channels), dtype=grad_output.dtype)
-    _sum(grad_output, plan, weight, math.prod(kernel), start, channels, grad_input)
+    _sum(grad_output, plan, weight, math.prod(kernel), start, channels, -math.inf, grad_input)
     return channels_first(grad_input)
 
 
@@ -146,6 +147,7 @@ def _sum(
     filter_step: int,
     start: np.ndarray,
     outputs: int,
+    floor: float,
     output: np.ndarray,
 ) -> None:
     """Pack the images and sum up every part of the (N, OH, OW, O) output."""
@@ -153,7 +155,10 @@ def _sum(
     planes = _pack(image, plan.vertical, plan.horizontal, "planes")
     lengths = plan.vertical.length, plan.horizontal.length
     steps = plan.vertical.part_step, plan.horizontal.part_step
-    _sum_loops(planes, plan.parts, plan.reads, weight.reshape(-1), filter_step, start, outputs, lengths, steps, output)
+    _sum_loops(
+        *(planes, plan.parts, plan.reads, weight.reshape(-1), filter_step, start, outputs, lengths, steps),
+        *(planes.dtype.type(floor), output),
+    )
 
 
 def _pack_loops_py(image, first_rows, first_columns, row_step, column_step, planes):
@@ -184,7 +189,7 @@ def _pack_loops_py(image, first_rows, first_columns, row_step, column_step, plan
                         target[column] = pixels[column, c]
 
 
-def _sum_loops_py(planes, parts, reads, weight, filter_step, start, outputs, lengths, steps, output):
+def _sum_loops_py(planes, parts, reads, weight, filter_step, start, outputs, lengths, steps, floor, output):
     length, pitch = lengths
     blocks = (outputs + 3) // 4
     zero = planes.dtype.type(0)
@@ -232,6 +237,12 @@ def _sum_loops_py(planes, parts, reads, weight, filter_step, start, outputs, len
                         s1[p] += w10 * v0 + w11 * v1 + w12 * v2
                         s2[p] += w20 * v0 + w21 * v1 + w22 * v2
                         s3[p] += w30 * v0 + w31 * v1 + w32 * v2
+                if floor > -np.inf:
+                    for j in range(4):
+                        row_of_sums = sums[j]
+                        for p in range(count):
+                            value = row_of_sums[p]
+                            row_of_sums[p] = floor if value <= floor else value
                 for row in range(tall):
                     n = (top + row) // length
                     y = (top + row) - n * length

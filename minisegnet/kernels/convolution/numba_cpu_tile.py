@@ -246,6 +246,8 @@ def _multiply_rows_py(
         r = 0
         for rows in (12, 8, 4, 2, 1):
             count = (total - r) // rows
+            if rows == 12 and total % 12 == 4 and total > 4:
+                count -= 1  # sixteen rows are better twice eight than twelve and four, which wait for their own sums
             if count > 0:
                 _blocks(
                     rows, 8, count, a, a0 + r * row, row, step, jumps, j0, taps, depth, b, b0, b_step,
