@@ -36,7 +36,7 @@ def output_size(size, kernel, stride, padding, dilation):
     return tuple(counts)
 
 
-def conv2d(input, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+def conv2d(input, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, algorithm="auto"):
     size = output_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
     output = np.zeros((len(input), len(weight), *size))
     for n, o, oy, ox, c, y, x, tap in conv_links(input.shape, weight.shape, size, stride, padding, dilation, groups):
@@ -46,11 +46,13 @@ def conv2d(input, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1,
     return output
 
 
-def conv2d_relu(input, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+def conv2d_relu(input, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, algorithm="auto"):
     return np.maximum(conv2d(input, weight, bias, stride, padding, dilation, groups), 0)
 
 
-def conv2d_grad_input(grad_output, weight, input_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+def conv2d_grad_input(
+    grad_output, weight, input_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, algorithm="auto"
+):
     shape = (len(grad_output), weight.shape[1] * groups, *input_size)
     grad_input, size = np.zeros(shape), grad_output.shape[2:]
     for n, o, oy, ox, c, y, x, tap in conv_links(shape, weight.shape, size, stride, padding, dilation, groups):
@@ -58,7 +60,9 @@ def conv2d_grad_input(grad_output, weight, input_size, stride=(1, 1), padding=(0
     return grad_input
 
 
-def conv2d_grad_weight(grad_output, input, kernel_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+def conv2d_grad_weight(
+    grad_output, input, kernel_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, algorithm="auto"
+):
     shape = (grad_output.shape[1], input.shape[1] // groups, *kernel_size)
     grad_weight, size = np.zeros(shape), grad_output.shape[2:]
     for n, o, oy, ox, c, y, x, tap in conv_links(input.shape, shape, size, stride, padding, dilation, groups):

@@ -1,4 +1,4 @@
-"""The names and signatures that everybody else calls, as the design writes them: PyTorch's, letter by letter."""
+"""The names and signatures that everybody else calls, as the design writes them: PyTorch's, then ``algorithm``."""
 
 import inspect
 
@@ -10,8 +10,8 @@ import minisegnet.functional as F
 from minisegnet import data, losses, metrics, models, nn, optim
 
 SIGNATURES = {
-    "conv2d": "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
-    "conv_transpose2d": "input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1",
+    "conv2d": "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algorithm='auto'",
+    "conv_transpose2d": "input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, algorithm='auto'",
     "max_pool2d": "input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False",
     "max_unpool2d": "input, indices, kernel_size, stride=None, padding=0, output_size=None",
     "avg_pool2d": "input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None",

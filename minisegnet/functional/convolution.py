@@ -19,6 +19,7 @@ from ..arrays import array_module, channels_first, channels_last, is_channels_la
 from ..autograd import Context, Function, Tensor
 from ..backend import kernels_for
 from ..kernels.buffers import empty
+from ..kernels.contract import check_algorithm
 from ..shapes import Size, SizeLike, conv_output_size, conv_transpose_output_size, pair, same_padding
 from .checks import float_tensor, images, same_dtype, unbatch
 from .padding import pad
@@ -119,6 +120,7 @@ def conv2d(
     padding: SizeLike | str = 0,
     dilation: SizeLike = 1,
     groups: int = 1,
+    algorithm: str = "auto",
 ) -> Tensor:
     """Convolve images with a bank of kernels, as ``torch.nn.functional.conv2d``.
 
@@ -131,6 +133,10 @@ def conv2d(
         ``padding`` also "valid" (none) or "same" (output as large as the input; stride 1 only).
     groups : int
         Input and output channels are split into so many groups that do not see each other; C is depthwise.
+    algorithm : str
+        How to compute it and its gradients: "auto" chooses by geometry; "direct" sums products one by one; "winograd" (3x3,
+        stride 1) multiplies a quarter as often, and is off by a few more units in the last digits; "shifts" and "depthwise"
+        are other orders of direct sums. What an algorithm cannot compute is an error.
 
     Returns
     -------
@@ -141,7 +147,7 @@ def conv2d(
     TypeError, ValueError
         For shapes, types or numbers that do not fit; the message names the argument.
     """
-    return _convolved(Conv2d, input, weight, bias, stride, padding, dilation, groups)
+    return _convolved(Conv2d, input, weight, bias, stride, padding, dilation, groups, algorithm)
 
 
 def conv2d_relu(
@@ -152,9 +158,10 @@ def conv2d_relu(
     padding: SizeLike | str = 0,
     dilation: SizeLike = 1,
     groups: int = 1,
+    algorithm: str = "auto",
 ) -> Tensor:
     """Return relu(conv2d(...)) in one pass over the output; ``nn.Sequential`` calls it for such a pair."""
-    return _convolved(Conv2dReLU, input, weight, bias, stride, padding, dilation, groups)
+    return _convolved(Conv2dReLU, input, weight, bias, stride, padding, dilation, groups, algorithm)
 
 
 def _convolved(
@@ -166,6 +173,7 @@ def _convolved(
     padding: SizeLike | str,
     dilation: SizeLike,
     groups: int,
+    algorithm: str,
 ) -> Tensor:
     """Check what came and apply one of the two functions."""
     x, single = images(input, "conv2d")
@@ -180,7 +188,8 @@ def _convolved(
         raise ValueError(f"conv2d: the {w.shape[0]} output channels of weight must be a multiple of groups={groups}")
     x, p = _resolve_padding(x, w.shape[2:], s, padding, d)
     conv_output_size(x.shape[2:], w.shape[2:], s, p, d)
-    return unbatch(function.apply(x, w, b, {"stride": s, "padding": p, "dilation": d, "groups": groups}), single)
+    geometry = {"stride": s, "padding": p, "dilation": d, "groups": groups, "algorithm": check_algorithm(algorithm)}
+    return unbatch(function.apply(x, w, b, geometry), single)
 
 
 def conv_transpose2d(
@@ -192,6 +201,7 @@ def conv_transpose2d(
     output_padding: SizeLike = 0,
     groups: int = 1,
     dilation: SizeLike = 1,
+    algorithm: str = "auto",
 ) -> Tensor:
     """Transposed convolution, as ``torch.nn.functional.conv_transpose2d`` (note the order: groups before dilation).
 
@@ -203,6 +213,7 @@ def conv_transpose2d(
     stride, padding, output_padding, dilation : int or (height, width), pixels
         ``padding`` is that of the convolution it transposes: here it *crops* the output. ``output_padding`` makes the
         output larger at the bottom and right, with real products: it chooses among the sizes a strided convolution joins.
+    algorithm : as in ``conv2d``
 
     Returns
     -------
@@ -221,7 +232,7 @@ def conv_transpose2d(
     if x.shape[1] % groups:
         raise ValueError(f"conv_transpose2d: the {x.shape[1]} input channels must be a multiple of groups={groups}")
     size = conv_transpose_output_size(x.shape[2:], w.shape[2:], s, p, pair(output_padding, "output_padding"), d)
-    geometry = {"stride": s, "padding": p, "dilation": d, "groups": groups}
+    geometry = {"stride": s, "padding": p, "dilation": d, "groups": groups, "algorithm": check_algorithm(algorithm)}
     return unbatch(ConvTranspose2d.apply(x, w, b, size, geometry), single)
 
 

@@ -19,17 +19,31 @@ if TYPE_CHECKING:
     import inspect  # imported on use: it costs as much as a tenth of NumPy
 
 
-def _conv2d_shape(input, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+# How a convolution may be computed: "auto" is the backend's choice, "direct" plain sums of products, "winograd" fewer
+# multiplications at the price of some accuracy; what the others are, each backend says (``convolution/numba_cpu.py``).
+ALGORITHMS = ("auto", "direct", "winograd", "shifts", "depthwise")
+
+
+def check_algorithm(name: str) -> str:
+    """Return the name of an algorithm for convolutions; a ValueError says which ones there are."""
+    if name not in ALGORITHMS:
+        raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, got {name!r}")
+    return name
+
+
+def _conv2d_shape(input, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, algorithm="auto"):
     size = conv_output_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
     return ((input.shape[0], weight.shape[0], *size),)
 
 
-def _conv2d_grad_input_shape(grad_output, weight, input_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+def _conv2d_grad_input_shape(
+    grad_output, weight, input_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, algorithm="auto"
+):
     return ((grad_output.shape[0], weight.shape[1] * groups, *input_size),)
 
 
 def _conv2d_grad_weight_shape(
-    grad_output, input, kernel_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1
+    grad_output, input, kernel_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, algorithm="auto"
 ):
     return ((grad_output.shape[1], input.shape[1] // groups, *kernel_size),)
 

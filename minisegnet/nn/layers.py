@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import functional as F
 from ..autograd import Tensor
+from ..kernels.contract import check_algorithm
 from ..shapes import Size, SizeLike, pair
 from . import init
 from .module import Module, Parameter
@@ -46,9 +47,11 @@ class Conv2d(Module):
         dilation: SizeLike = 1,
         groups: int = 1,
         bias: bool = True,
+        algorithm: str = "auto",
     ):
         super().__init__()
         _channels(in_channels, out_channels, groups, "Conv2d")
+        self.algorithm = check_algorithm(algorithm)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = pair(kernel_size, "kernel_size", 1)
         self.stride, self.dilation = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
@@ -64,7 +67,7 @@ class Conv2d(Module):
     def convolve(self, input: Any, function: Callable[..., Tensor], *weights: Any) -> Tensor:
         """Call ``function``, ``F.conv2d`` or one that does more, with what this layer holds, or with other weights."""
         weight, bias = weights or (self.weight, self.bias)
-        return function(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        return function(input, weight, bias, self.stride, self.padding, self.dilation, self.groups, self.algorithm)
 
     def extra_repr(self) -> str:
         """Return the settings."""
@@ -72,6 +75,7 @@ class Conv2d(Module):
         text += f", padding={self.padding!r}" if self.padding not in ((0, 0), "valid") else ""
         text += f", dilation={self.dilation}" if self.dilation != (1, 1) else ""
         text += f", groups={self.groups}" if self.groups != 1 else ""
+        text += f", algorithm={self.algorithm!r}" if self.algorithm != "auto" else ""
         return text + ("" if self.bias is not None else ", bias=False")
 
 
@@ -127,9 +131,11 @@ class ConvTranspose2d(Module):
         groups: int = 1,
         bias: bool = True,
         dilation: SizeLike = 1,
+        algorithm: str = "auto",
     ):
         super().__init__()
         _channels(in_channels, out_channels, groups, "ConvTranspose2d")
+        self.algorithm = check_algorithm(algorithm)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = pair(kernel_size, "kernel_size", 1)
         self.stride, self.dilation = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
@@ -146,7 +152,8 @@ class ConvTranspose2d(Module):
             else self._output_padding(input, pair(output_size[-2:], "output_size"))
         )
         return F.conv_transpose2d(
-            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+            *(input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation),
+            algorithm=self.algorithm,
         )
 
     def _output_padding(self, input: Any, wanted: Size) -> Size:
@@ -166,6 +173,7 @@ class ConvTranspose2d(Module):
         """Return the settings."""
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         text += f", padding={self.padding}" if self.padding != (0, 0) else ""
+        text += f", algorithm={self.algorithm!r}" if self.algorithm != "auto" else ""
         return text + ("" if self.bias is not None else ", bias=False")
 
 

@@ -26,6 +26,7 @@ def test_functions_follow_what_calls_them_and_each_is_shown_once():
     assert defined[:5] == [
         ("", "numba_cpu.py"),
         ("conv2d", ""),
+        ("_serving", ""),
         ("choose", ""),
         ("fits", ""),
         ("", "numba_cpu_shifts.py"),

@@ -17,6 +17,7 @@ from types import ModuleType
 import numpy as np
 
 from ...shapes import Size, conv_output_size
+from ..contract import check_algorithm
 from ..threads import one_at_a_time
 from . import numba_cpu_depthwise as depthwise
 from . import numba_cpu_direct as direct
@@ -29,6 +30,11 @@ ALGORITHMS: dict[str, dict[str, Callable[..., np.ndarray]]] = {
     for direction in ("conv2d", "conv2d_grad_input", "conv2d_grad_weight")
 }
 ALGORITHMS["conv2d_relu"] = ALGORITHMS["conv2d"]
+NEEDS = {
+    "winograd": "a 3x3 kernel, stride 1, groups 1 and float32",
+    "depthwise": "filters that read one channel each (groups > 1, as many as input channels)",
+    "direct": 'float32; "shifts" sums float64 as directly',
+}
 FEW = 7  # channels below which the register block of eight columns runs mostly empty
 MANY = 32  # channels from which on the multiplications that Winograd saves outweigh its transforms
 TILES = 8  # tiles below which Winograd's sums over tiles do not pay for their way back
@@ -75,6 +81,27 @@ def choose(
     return "direct" if columns >= FEW or weight[2:] == (1, 1) else "shifts"
 
 
+def _serving(
+    algorithm: str,
+    direction: str,
+    images: np.ndarray,
+    size: Size,
+    weight: tuple[int, ...],
+    stride: Size,
+    dilation: Size,
+    groups: int,
+) -> Callable[..., np.ndarray]:
+    """Return the function that serves a geometry (as in ``choose``): the one that was asked for, if it can."""
+    if algorithm == "auto":
+        algorithm = choose(direction, images.dtype, len(images), size, weight, stride, dilation, groups)
+    elif not fits(check_algorithm(algorithm), images.dtype, weight, stride, dilation, groups):
+        raise ValueError(
+            f'algorithm="{algorithm}" needs {NEEDS[algorithm]}; this is {images.dtype} with a {weight[2]}x{weight[3]} kernel '
+            f"on {weight[1]} of {weight[1] * groups} channels, stride {stride}, dilation {dilation}, groups={groups}"
+        )
+    return ALGORITHMS[direction][algorithm]
+
+
 @one_at_a_time
 def conv2d(
     input: np.ndarray,
@@ -84,11 +111,12 @@ def conv2d(
     padding: Size = (0, 0),
     dilation: Size = (1, 1),
     groups: int = 1,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """Return the convolution of (N, C, H, W) images with an (O, C/groups, KH, KW) weight: (N, O, OH, OW)."""
     size = conv_output_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
-    name = choose("conv2d", input.dtype, len(input), size, weight.shape, stride, dilation, groups)
-    return ALGORITHMS["conv2d"][name](input, weight, bias, stride, padding, dilation, groups)
+    serve = _serving(algorithm, "conv2d", input, size, weight.shape, stride, dilation, groups)
+    return serve(input, weight, bias, stride, padding, dilation, groups)
 
 
 @one_at_a_time
@@ -100,9 +128,10 @@ def conv2d_relu(
     padding: Size = (0, 0),
     dilation: Size = (1, 1),
     groups: int = 1,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """Return max(conv2d(...), 0): the ReLU costs no pass of its own."""
-    output = conv2d(input, weight, bias, stride, padding, dilation, groups)
+    output = conv2d(input, weight, bias, stride, padding, dilation, groups, algorithm)
     return np.maximum(output, 0, out=output)
 
 
@@ -115,12 +144,11 @@ def conv2d_grad_input(
     padding: Size = (0, 0),
     dilation: Size = (1, 1),
     groups: int = 1,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """Return the gradient (N, C, H, W) of the input of ``conv2d``: the transposed convolution of ``grad_output``."""
-    name = choose(
-        "conv2d_grad_input", grad_output.dtype, len(grad_output), input_size, weight.shape, stride, dilation, groups
-    )
-    return ALGORITHMS["conv2d_grad_input"][name](grad_output, weight, input_size, stride, padding, dilation, groups)
+    serve = _serving(algorithm, "conv2d_grad_input", grad_output, input_size, weight.shape, stride, dilation, groups)
+    return serve(grad_output, weight, input_size, stride, padding, dilation, groups)
 
 
 @one_at_a_time
@@ -132,8 +160,9 @@ def conv2d_grad_weight(
     padding: Size = (0, 0),
     dilation: Size = (1, 1),
     groups: int = 1,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """Return the gradient (O, C/groups, KH, KW) of the weight of ``conv2d``."""
     weight, size = (grad_output.shape[1], input.shape[1] // groups, *kernel_size), grad_output.shape[2:]
-    name = choose("conv2d_grad_weight", input.dtype, len(input), size, weight, stride, dilation, groups)
-    return ALGORITHMS["conv2d_grad_weight"][name](grad_output, input, kernel_size, stride, padding, dilation, groups)
+    serve = _serving(algorithm, "conv2d_grad_weight", input, size, weight, stride, dilation, groups)
+    return serve(grad_output, input, kernel_size, stride, padding, dilation, groups)

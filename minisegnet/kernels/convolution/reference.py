@@ -7,6 +7,8 @@ where pixels outside the image count as zero. (Strictly a cross-correlation: the
 linear in the input and linear in the weight, so both gradients are sums over the same triples (output pixel, input
 pixel, weight): ``conv2d_grad_input`` is the transpose of ``conv2d`` as a matrix, and it *is* the transposed convolution.
 
+``algorithm="winograd"`` computes the same in another way (``reference_winograd.py``); every other name means these sums.
+
 Letters: N batch, C input channels, O output channels, H W input size, KH KW kernel size, OH OW output size.
 Source: V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016.
 """
@@ -17,6 +19,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ...shapes import Size, effective_kernel
+from ..contract import check_algorithm
+from . import reference_winograd
 
 
 def conv2d(
@@ -27,6 +31,7 @@ def conv2d(
     padding: Size = (0, 0),
     dilation: Size = (1, 1),
     groups: int = 1,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """Return the convolution of a batch of images with a bank of filters.
 
@@ -40,11 +45,15 @@ def conv2d(
         each side, and how far apart the kernel reads.
     groups : int
         Split the channels into this many independent convolutions; with ``groups = C`` it is called depthwise.
+    algorithm : "auto", "direct", "winograd", "shifts" or "depthwise"
+        How to compute it. A backend may refuse, with a ValueError, what its algorithm of that name cannot compute.
 
     Returns
     -------
     (N, O, OH, OW) with OH = (H + 2*padding - dilation*(KH - 1) - 1) // stride + 1, in the type of ``input``.
     """
+    if check_algorithm(algorithm) == "winograd":
+        return reference_winograd.conv2d(input, weight, bias, stride, padding, dilation, groups)
     windows = _windows(input, weight.shape[2:], stride, padding, dilation)  # (N, C, OH, OW, KH, KW)
     outputs = []
     for x, w in zip(np.split(windows, groups, axis=1), np.split(weight, groups), strict=True):
@@ -64,9 +73,10 @@ def conv2d_relu(
     padding: Size = (0, 0),
     dilation: Size = (1, 1),
     groups: int = 1,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """Return max(conv2d(...), 0): a convolution and the ReLU after it, in one pass over the output. A NaN stays a NaN."""
-    return np.maximum(conv2d(input, weight, bias, stride, padding, dilation, groups), 0)
+    return np.maximum(conv2d(input, weight, bias, stride, padding, dilation, groups, algorithm), 0)
 
 
 def conv2d_grad_input(
@@ -77,6 +87,7 @@ def conv2d_grad_input(
     padding: Size = (0, 0),
     dilation: Size = (1, 1),
     groups: int = 1,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """Return the gradient with respect to the input of ``conv2d``; also, the transposed convolution of ``grad_output``.
 
@@ -89,13 +100,15 @@ def conv2d_grad_input(
     input_size : (H, W)
         Given, because several sizes lead to one output size when the stride is larger than 1: the last rows may never
         have been read, and their gradient is zero.
-    stride, padding, dilation, groups
+    stride, padding, dilation, groups, algorithm
         As in ``conv2d``.
 
     Returns
     -------
     (N, C, H, W), in the type of ``grad_output``.
     """
+    if check_algorithm(algorithm) == "winograd":
+        return reference_winograd.conv2d_grad_input(grad_output, weight, input_size, stride, padding, dilation, groups)
     batch, _, height, width = grad_output.shape
     channels, (kernel_height, kernel_width) = weight.shape[1] * groups, weight.shape[2:]
     padded_size = input_size[0] + 2 * padding[0], input_size[1] + 2 * padding[1]
@@ -122,6 +135,7 @@ def conv2d_grad_weight(
     padding: Size = (0, 0),
     dilation: Size = (1, 1),
     groups: int = 1,
+    algorithm: str = "auto",
 ) -> np.ndarray:
     """Return the gradient with respect to the weight of ``conv2d``.
 
@@ -133,13 +147,15 @@ def conv2d_grad_weight(
     grad_output : (N, O, OH, OW)
     input : (N, C, H, W)
     kernel_size : (KH, KW)
-    stride, padding, dilation, groups
+    stride, padding, dilation, groups, algorithm
         As in ``conv2d``.
 
     Returns
     -------
     (O, C/groups, KH, KW), in the type of ``grad_output``.
     """
+    if check_algorithm(algorithm) == "winograd":
+        return reference_winograd.conv2d_grad_weight(grad_output, input, kernel_size, stride, padding, dilation, groups)
     height, width = grad_output.shape[2:]
     windows = _windows(input, kernel_size, stride, padding, dilation)
     windows = windows[:, :, :height, :width]  # (N, C, OH, OW, KH, KW)
