@@ -3,7 +3,7 @@
 The meaning of every parameter is in ``reference.py``. Images come and go as (N, C, H, W) views of channels-last memory.
 An algorithm is a function with its kernel's signature; ``ALGORITHMS`` names them, ``choose`` picks one:
 
-- "winograd" (``numba_cpu_winograd.py``): 3x3, stride 1, float32, many channels: a quarter of the multiplications;
+- "winograd" (``numba_cpu_winograd.py``): 3x3, stride 1, float32, sixteen channels or more: a quarter of the multiplications;
 - "direct" (``numba_cpu_direct.py``): any convolution in float32, as matrix products that never build their matrix;
 - "depthwise" (``numba_cpu_depthwise.py``): every filter reads one channel;
 - "shifts" (``numba_cpu_shifts.py``): any convolution, as a weighted sum of shifted planes: float64, and few channels.
@@ -36,7 +36,7 @@ NEEDS = {
     "direct": 'float32; "shifts" sums float64 as directly',
 }
 FEW = 7  # channels below which the register block of eight columns runs mostly empty
-MANY = 32  # channels from which on the multiplications that Winograd saves outweigh its transforms
+MANY = 16  # channels from which on the multiplications that Winograd saves outweigh its transforms
 TILES = 8  # tiles below which Winograd's sums over tiles do not pay for their way back
 
 
@@ -45,7 +45,7 @@ def fits(name: str, dtype: np.dtype, weight: tuple[int, ...], stride: Size, dila
     if name == "depthwise":
         return groups > 1 and weight[1] == 1
     if name == "winograd":
-        return dtype == np.float32 and weight[2:] == (3, 3) and stride == dilation == (1, 1) and groups == 1
+        return dtype == np.float32 and weight[2:] == (3, 3) and stride == (1, 1) and groups == 1
     return name == "shifts" or dtype == np.float32
 
 
@@ -73,7 +73,7 @@ def choose(
         return "shifts"
     channels, outputs = weight[1], weight[0] // groups
     if fits("winograd", dtype, weight, stride, dilation, groups):
-        tiles = images * -(-size[0] // 4) * -(-size[1] // 4)
+        tiles = images * winograd.tiles(size[0], dilation[0]) * winograd.tiles(size[1], dilation[1])
         full = images * size[0] * size[1] > 0.5 * 16 * tiles  # of each tile's sixteen pixels, more than half are wanted
         if min(channels, outputs) >= MANY and full and (tiles >= TILES or direction != "conv2d_grad_weight"):
             return "winograd"

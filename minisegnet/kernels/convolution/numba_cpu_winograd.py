@@ -6,8 +6,9 @@ Four neighbouring outputs of a 3-tap filter need 12 products; by way of polynomi
     Y = A^T [ (G w G^T) * (B^T d B) ] A          d: the 6x6 inputs it reads, *: element by element, then summed over channels
 
 For all tiles and channels at once, the element-wise products are 36 matrix products (tiles x C) (C x O), which is where the
-time goes (``numba_cpu_tile.py``). The gradients come from the same three linear maps: that of the input is the same
-convolution with weights turned round and channels exchanged; that of the weight is
+time goes (``numba_cpu_winograd_product.py``; what is done with one tile is in ``numba_cpu_winograd_tiles.py``). The gradients
+come from the same three linear maps: that of the input is the same convolution with weights turned round and channels exchanged;
+that of the weight is
 
     grad_w = G^T [ sum over tiles of (B^T d B) * (A dY A^T) ] G
 
@@ -25,36 +26,26 @@ from numba import get_num_threads, njit, prange
 from ...arrays import channels_first, channels_last
 from ...shapes import Size, conv_output_size
 from ..buffers import empty
-from .numba_cpu_linear_map import linear_map
-from .numba_cpu_tile import COLUMNS, ROWS, multiply_tile
+from .numba_cpu_tile import COLUMNS
+from .numba_cpu_winograd_product import BLOCK
+from .numba_cpu_winograd_tiles import (
+    add_products,
+    gradient_tile,
+    input_tile,
+    multiply_panels,
+    output_tile,
+    place_of,
+    starts,
+    transform_sums,
+    weight_panel,
+)
 
 OPTIONS: Any = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
-SERIAL: Any = OPTIONS | {"parallel": False}
-PART = 2**20  # bytes of transformed tiles that a thread works on at a time: they stay in its part of the cache
-DEEP = 8  # so many parts together make a deep layer: its images are few and its weights many
+PART = 2**18  # bytes of transformed tiles that a thread works on at a time: they stay in its second cache
+DEEP = 2**23  # with fewer bytes in all tiles together a layer is deep: its images are few and its weights many
+PARTS = 16  # sums over tiles are added up in so many parts, where they are small
+LINE = 16  # numbers between two tiles, a line of the cache: what lies as far apart must not fall into the same lines
 f32 = np.float32
-
-INPUT = (  # B^T (Lavin and Gray, 2016, section 4.3)
-    (4, 0, -5, 0, 1, 0),
-    (0, -4, -4, 1, 1, 0),
-    (0, 4, -4, -1, 1, 0),
-    (0, -2, -1, 2, 1, 0),
-    (0, 2, -1, -2, 1, 0),
-    (0, 4, 0, -5, 0, 1),
-)
-OUTPUT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))  # A^T
-FILTER = (  # G
-    (1 / 4, 0, 0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
-    (0, 0, 1),
-)
-transform_weight, transform_sums = linear_map(FILTER), linear_map(tuple(zip(*FILTER, strict=True)))  # G, G^T
-transform_input, transform_output = linear_map(INPUT), linear_map(OUTPUT)
-finish_output = linear_map(OUTPUT, starts=True)
-transform_gradient = linear_map(tuple(zip(*OUTPUT, strict=True)))  # A
 
 
 def conv2d(
@@ -65,12 +56,14 @@ def conv2d(
     padding: Size = (0, 0),
     dilation: Size = (1, 1),
     groups: int = 1,
+    floor: float = -np.inf,
 ) -> np.ndarray:
-    """Return the convolution (N, O, OH, OW); kernel 3x3, stride, dilation and groups 1, float32."""
+    """Return the convolution (N, O, OH, OW), not below ``floor``; kernel 3x3, stride and groups 1, float32."""
     size = conv_output_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
     start = np.zeros(len(weight), f32) if bias is None else bias
     outputs, channels = weight.shape[:2]
-    return _convolve(input, weight, (outputs, channels * 9, 9, False), start, size, padding)
+    steps = outputs, channels * 9, 9, False
+    return _convolve(input, weight, steps, start, size, padding, dilation, floor)
 
 
 def conv2d_grad_input(
@@ -84,10 +77,9 @@ def conv2d_grad_input(
 ) -> np.ndarray:
     """Return the gradient (N, C, H, W) of the input: the convolution with the weights turned round."""
     channels = weight.shape[1]
-    start, margin = np.zeros(channels, f32), (2 - padding[0], 2 - padding[1])
-    return _convolve(
-        grad_output, weight, (channels, 9, channels * 9, True), start, (input_size[0], input_size[1]), margin
-    )
+    start, size = np.zeros(channels, f32), (input_size[0], input_size[1])
+    margin = 2 * dilation[0] - padding[0], 2 * dilation[1] - padding[1]
+    return _convolve(grad_output, weight, (channels, 9, channels * 9, True), start, size, margin, dilation)
 
 
 def conv2d_grad_weight(
@@ -102,26 +94,48 @@ def conv2d_grad_weight(
     """Return the gradient (O, C, 3, 3) of the weight."""
     x, gy = channels_last(input), channels_last(grad_output)
     channels, outputs = x.shape[3], gy.shape[3]
-    blocks, tiles = -(-outputs // COLUMNS), _tiles(len(x), gy.shape[1:3])
-    at_once = max(2 * ROWS, DEEP * PART // (36 * 4 * (channels + blocks * COLUMNS)))
+    blocks, c_rows = -(-outputs // COLUMNS), _room(channels)
+    ys, xs = starts(gy.shape[1], dilation[0]), starts(gy.shape[2], dilation[1])
+    count, per_tile = len(x) * len(ys) * len(xs), 36 * 4 * (channels + blocks * COLUMNS)
+    images = x.reshape(-1), x.shape, gy.reshape(-1), gy.shape, *padding, *dilation, ys, xs
     grad_weight = empty((outputs, channels, 3, 3), f32)
-    if tiles == 0:
+    if count == 0:
         grad_weight[:] = 0
-        return grad_weight
-    if tiles <= at_once:
-        v, u = empty((36 * tiles * channels,), f32), empty((36 * tiles * blocks * COLUMNS,), f32)
-        if outputs % COLUMNS:
-            u[:] = 0  # the columns beyond the last channel are multiplied as well
-        _sum_deep(x, gy, padding[0], padding[1], blocks, v, u, grad_weight)
-        return grad_weight
-    sums = empty((36, channels, blocks * COLUMNS), f32)
-    sums[:] = 0
-    v, u = empty((36, at_once, channels), f32), empty((36, blocks, at_once, COLUMNS), f32)
-    if outputs % COLUMNS:
-        u[:] = 0
-    _sum_tiles(x, gy, padding[0], padding[1], at_once, v, u, sums)
-    _weight_from_sums(sums, grad_weight)
+    elif 36 * 4 * c_rows * blocks * COLUMNS <= PART < count * per_tile:
+        at_once = max(PART // per_tile, BLOCK) | 1  # odd, so that what lies as far apart does not meet in the cache
+        groups = -(-count // (at_once * PARTS))
+        sums = empty((-(-count // (at_once * groups)), 36, c_rows, blocks * COLUMNS), f32)
+        _sum_parts(*images, at_once, groups, sums)
+        _weight_from_sums(sums, grad_weight)
+    elif count * per_tile <= DEEP:
+        v, u = _transformed(count | 1, channels, blocks, outputs)
+        _sum_deep(*images, count | 1, blocks, v, u, grad_weight)
+    else:
+        at_once = max(DEEP // per_tile, BLOCK) | 1
+        v, u = _transformed(at_once, channels, blocks, outputs)
+        sums = empty((1, 36, c_rows, blocks * COLUMNS), f32)
+        sums[:] = 0
+        _sum_tiles(*images, at_once, v, u, sums)
+        _weight_from_sums(sums, grad_weight)
     return grad_weight
+
+
+def tiles(size: int, dilation: int) -> int:
+    """Return how many tiles there are along an axis of the output."""
+    return len(starts(size, dilation))
+
+
+def _room(rows: int) -> int:
+    """Return how many rows there must be room for where a matrix product has ``rows`` of them."""
+    return -(-rows // BLOCK) * BLOCK
+
+
+def _transformed(tiles: int, channels: int, blocks: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return flat memory for so many tiles of the input and of the output's gradient."""
+    v, u = empty((36 * tiles * channels + BLOCK,), f32), empty((36 * tiles * blocks * COLUMNS,), f32)
+    if outputs % COLUMNS:
+        u[:] = 0  # the columns beyond the last channel are multiplied as well
+    return v, u
 
 
 def _convolve(
@@ -131,6 +145,8 @@ def _convolve(
     start: np.ndarray,
     size: Size,
     padding: Size,
+    dilation: Size,
+    floor: float = -np.inf,
 ) -> np.ndarray:
     """Return (N, O, *size); pixel (y, x) of the output reads the inputs from (y, x) - padding on.
 
@@ -140,314 +156,215 @@ def _convolve(
     x, (outputs, o_step, c_step, turned) = channels_last(input), steps
     channels, blocks = x.shape[3], -(-outputs // COLUMNS)
     flat_weight = np.ascontiguousarray(weight).reshape(-1)
-    bias = np.zeros(blocks * COLUMNS, f32)
-    bias[:outputs] = start
     out = empty((len(x), *size, outputs), f32)
-    tiles, per_tile = _tiles(len(x), size), 36 * 4 * (channels + blocks * COLUMNS)
-    if tiles * per_tile <= DEEP * PART and 36 * 4 * channels * blocks * COLUMNS > PART:
-        v, m = empty((36 * tiles * channels,), f32), empty((36 * tiles * blocks * COLUMNS,), f32)
-        _convolve_deep(x, flat_weight, o_step, c_step, turned, bias, padding[0], padding[1], v, m, out)
-    else:
-        panels = empty((36, blocks, channels, COLUMNS), f32)
-        _transform_weight(flat_weight, outputs, o_step, c_step, turned, panels)
-        at_once = max(PART // per_tile, 2 * ROWS)
-        at_once = max(1, min(at_once, -(-tiles // get_num_threads())))
-        at_once = -(-at_once // ROWS) * ROWS
-        _convolve_tiles(x, panels, bias, padding[0], padding[1], at_once, out)
+    ys, xs = starts(size[0], dilation[0]), starts(size[1], dilation[1])
+    count, per_tile = len(x) * len(ys) * len(xs), 36 * 4 * (channels + blocks * COLUMNS)
+    images = x.reshape(-1), x.shape, out.reshape(-1), out.shape, *padding, *dilation, ys, xs
+    bias = np.ascontiguousarray(start), f32(floor)
+    if count * per_tile <= DEEP and 36 * 4 * channels * blocks * COLUMNS > 4 * PART:
+        room = _room(count)
+        v, m = empty((room * (36 * channels + LINE),), f32), empty((room * (36 * blocks * COLUMNS + LINE),), f32)
+        _convolve_deep(*images, flat_weight, o_step, c_step, turned, *bias, blocks, v, m)
+    elif count:
+        panels = empty((36 * blocks * channels * COLUMNS,), f32)
+        _transform_weight(flat_weight, outputs, channels, o_step, c_step, turned, panels)
+        at_once = _room(max(1, PART // per_tile - BLOCK // 2))
+        groups = max(1, -(-count // (at_once * 4 * get_num_threads())))
+        _convolve_tiles(*images, panels, *bias, blocks, at_once, groups)
     return channels_first(out)
 
 
-def _tiles(images: int, size: tuple[int, ...]) -> int:
-    return images * -(-size[0] // 4) * -(-size[1] // 4)
-
-
-@njit(**SERIAL)
-def _weight_panel(flat, outputs, o_step, c_step, turned, block, first, count, w, half, flat_panels, place, step):
-    """G w G^T of ``count`` input channels from ``first`` on and a block of sixteen output channels; w, half: room for them.
-
-    The nine numbers of channels o and c begin at flat[o o_step + c c_step]; the results at flat_panels[place + step (6 i + j)].
-    """
-    length, lanes = count * 16, min(16, outputs - block * 16)
-    if lanes < 16:
-        w[:] = f32(0)
-    if c_step < o_step:  # read along the memory
-        for lane in range(lanes):
-            for c in range(count):
-                source = (block * 16 + lane) * o_step + (first + c) * c_step
-                for k in range(9):
-                    w[(8 - k if turned else k) * length + c * 16 + lane] = flat[source + k]
-    else:
-        for c in range(count):
-            for lane in range(lanes):
-                source = (block * 16 + lane) * o_step + (first + c) * c_step
-                for k in range(9):
-                    w[(8 - k if turned else k) * length + c * 16 + lane] = flat[source + k]
-    for j in range(3):
-        transform_weight(length, w, j * length, 3 * length, half, j * length, 3 * length)
-    for i in range(6):
-        transform_weight(length, half, i * 3 * length, length, flat_panels, place + i * 6 * step, step)
-
-
 @njit(**OPTIONS)
-def _transform_weight(flat, outputs, o_step, c_step, turned, panels):
+def _transform_weight(flat, outputs, channels, o_step, c_step, turned, panels):
     """G w G^T of all weights into (36, O / 16, C, 16)."""
-    blocks, channels = panels.shape[1], panels.shape[2]
-    flat_panels = panels.reshape(-1)
-    parts = (channels + 15) // 16
+    blocks, parts = (outputs + 15) // 16, (channels + 15) // 16
     for job in prange(blocks * parts):
         block = np.int64(job) // parts
         first = (np.int64(job) - block * parts) * 16
-        count = min(16, channels - first)
-        w, half = np.empty(9 * 16 * count, np.float32), np.empty(18 * 16 * count, np.float32)
-        place, step = (block * channels + first) * 16, blocks * channels * 16
-        _weight_panel(flat, outputs, o_step, c_step, turned, block, first, count, w, half, flat_panels, place, step)
-
-
-@njit(**SERIAL)
-def _window(images, image, y, x, rows, copy):
-    """Return where the ``rows`` x ``rows`` pixels from (y, x) on begin, and their row's length, in numbers; a negative row's length
-    says that they reach over the border and were copied to ``copy``, with zeros beside the image."""
-    height, width, channels = images.shape[1], images.shape[2], images.shape[3]
-    if y >= 0 and x >= 0 and y + rows <= height and x + rows <= width:
-        return ((image * height + y) * width + x) * channels, width * channels
-    flat = images.reshape(-1)
-    for i in range(rows):
-        for j in range(rows):
-            target = copy[(i * rows + j) * channels : (i * rows + j + 1) * channels]
-            if 0 <= y + i < height and 0 <= x + j < width:
-                first = ((image * height + y + i) * width + x + j) * channels
-                source = flat[first : first + channels]
-                for c in range(channels):
-                    target[c] = source[c]
-            else:
-                for c in range(channels):
-                    target[c] = f32(0)
-    return 0, -rows * channels
-
-
-@njit(**SERIAL)
-def _input_tile(x, image, y, xx, d, flat_v, t, at_once):
-    """v[:, t] = B^T s B of the 6x6 pixels s from (y, xx) on; d: room for twice as many."""
-    c = x.shape[3]
-    first, row = _window(x, image, y, xx, 6, d[36 * c :])
-    for j in range(6):
-        if row > 0:
-            transform_input(c, x.reshape(-1), first + j * c, row, d, j * c, 6 * c)
-        else:
-            transform_input(c, d, 36 * c + j * c, -row, d, j * c, 6 * c)
-    for i in range(6):
-        transform_input(c, d, i * 6 * c, c, flat_v, (i * 6 * at_once + t) * c, at_once * c)
-
-
-@njit(**SERIAL)
-def _gradient_tile(gy, image, y, xx, z, flat_u, t, at_once):
-    """u[:, :, t] = A g A^T of the 4x4 pixels g from (y, xx) on, in panels of sixteen channels; z: room for 40 pixels."""
-    o = gy.shape[3]
-    blocks = (o + 15) // 16
-    first, row = _window(gy, image, y, xx, 4, z[24 * o :])
-    for j in range(4):
-        if row > 0:
-            transform_gradient(o, gy.reshape(-1), first + j * o, row, z, j * o, 4 * o)
-        else:
-            transform_gradient(o, z, 24 * o + j * o, -row, z, j * o, 4 * o)
-    step = blocks * at_once * 16
-    for i in range(6):
-        for block in range(blocks):
-            count = min(16, o - block * 16)
-            transform_gradient(
-                count, z, i * 4 * o + block * 16, o, flat_u, i * 6 * step + (block * at_once + t) * 16, step
-            )
-
-
-@njit(**SERIAL)
-def _output_tile(flat_m, t, at_once, padded, bias, z, out, image, y, xx):
-    """The up to 4x4 pixels of ``out`` from (y, xx) on = A^T m[:, t] A + bias; z: room for 28 pixels."""
-    height, width, outputs = out.shape[1], out.shape[2], out.shape[3]
-    flat = out.reshape(-1)
-    for j in range(6):
-        transform_output(padded, flat_m, (j * at_once + t) * padded, 6 * at_once * padded, z, j * padded, 6 * padded)
-    columns = min(4, width - xx)
-    for i in range(min(4, height - y)):
-        place = ((image * height + y + i) * width + xx) * outputs
-        if columns == 4:
-            finish_output(outputs, z, i * 6 * padded, padded, flat, place, outputs, bias)
-        else:
-            finish_output(outputs, z, i * 6 * padded, padded, z, 24 * padded, outputs, bias)
-            for k in range(columns * outputs):
-                flat[place + k] = z[24 * padded + k]
-
-
-@njit(**SERIAL)
-def _product(flat_v, v0, channels, flat_panels, panel, flat_m, m0, padded, count, no_jump, zeros):
-    """One of the 36 products for sixteen output channels: m (tiles x 16) = v (tiles x C) times a panel (C x 16)."""
-    tiles = (count + 5) // 6
-    base, longer = count // tiles, count - count // tiles * tiles
-    t = 0
-    for i in range(tiles):
-        rows = base + 1 if i < longer else base
-        multiply_tile(
-            rows, flat_v, v0 + t * channels, channels, 1, no_jump, 1, channels, flat_panels, panel,
-            zeros, 0, 0, flat_m, m0 + t * padded, padded,
-        )  # fmt: skip
-        t += rows
-
-
-@njit(**SERIAL)
-def _place(tile, tiles_y, tiles_x):
-    """Return (image, y, x): where the output's tile of this number begins."""
-    image = tile // (tiles_y * tiles_x)
-    rest = tile - image * tiles_y * tiles_x
-    ty = rest // tiles_x
-    return image, ty * 4, (rest - ty * tiles_x) * 4
+        w, step = np.empty(9 * 256, np.float32), blocks * channels * 16
+        count, place = min(16, channels - first), (block * channels + first) * 16
+        weight_panel(flat, outputs, o_step, c_step, turned, block, first, count, w, panels, place, step)
 
 
 @njit(**OPTIONS)
-def _convolve_tiles(x, panels, bias, top, left, at_once, out):
-    """Transform, multiply and transform back, ``at_once`` tiles at a time, each thread its own."""
-    channels, blocks, padded = x.shape[3], panels.shape[1], panels.shape[1] * 16
-    tiles_y, tiles_x = (out.shape[1] + 3) // 4, (out.shape[2] + 3) // 4
-    tiles = len(x) * tiles_y * tiles_x
-    flat_panels = panels.reshape(-1)
-    zeros, no_jump = np.zeros(16, np.float32), np.zeros(1, np.int64)
-    for part in prange((tiles + at_once - 1) // at_once):
-        first = np.int64(part) * at_once
-        count = min(at_once, tiles - first)
-        v, m = np.empty((36, at_once, channels), np.float32), np.empty((36, at_once, padded), np.float32)
-        flat_v, flat_m = v.reshape(-1), m.reshape(-1)
-        d, z = np.empty(72 * channels, np.float32), np.empty(28 * padded, np.float32)
-        for t in range(count):
-            image, y, xx = _place(first + t, tiles_y, tiles_x)
-            _input_tile(x, image, y - top, xx - left, d, flat_v, t, at_once)
-        for place in range(36):
-            for block in range(blocks):
-                panel, m0 = (place * blocks + block) * channels * 16, place * at_once * padded + block * 16
-                _product(
-                    flat_v,
-                    place * at_once * channels,
-                    channels,
-                    flat_panels,
-                    panel,
-                    flat_m,
-                    m0,
-                    padded,
-                    count,
-                    no_jump,
-                    zeros,
-                )
-        for t in range(count):
-            image, y, xx = _place(first + t, tiles_y, tiles_x)
-            _output_tile(flat_m, t, at_once, padded, bias, z, out, image, y, xx)
+def _convolve_tiles(
+    x, x_shape, out, out_shape, top, left, down, right, ys, xs, panels, bias, floor, blocks, at_once, groups
+):
+    """Transform, multiply and transform back, ``at_once`` tiles at a time, each thread its own ``groups`` of them."""
+    channels, outputs, padded = x_shape[3], out_shape[3], blocks * 16
+    tiles, v_row, m_row = x_shape[0] * len(ys) * len(xs), 36 * channels + LINE, 36 * padded + LINE
+    zeros = np.zeros(channels, np.float32)
+    for part in prange((tiles + at_once * groups - 1) // (at_once * groups)):
+        begin = np.int64(part) * at_once * groups
+        v, m = np.empty(at_once * v_row, np.float32), np.empty(at_once * m_row, np.float32)
+        window = np.empty(36 * max(channels, outputs), np.float32)
+        for first in range(begin, min(tiles, begin + at_once * groups), at_once):
+            count = min(at_once, tiles - first)
+            for t in range(count):
+                image, y, xx = place_of(first + t, ys, xs)
+                v0 = t * v_row
+                input_tile(x, x_shape, image, y - top, xx - left, down, right, zeros, window, v, v0, channels)
+            for place in range(36):
+                multiply_panels(
+                    count, v, place * channels, v_row, channels, outputs,
+                    panels, place * blocks * channels * 16, channels * 16, m, place * padded, m_row,
+                )  # fmt: skip
+            for t in range(count):
+                image, y, xx = place_of(first + t, ys, xs)
+                m0 = t * m_row
+                output_tile(m, m0, padded, bias, floor, window, out, out_shape, image, y, xx, down, right)
 
 
 @njit(**OPTIONS)
-def _convolve_deep(x, flat_weight, o_step, c_step, turned, bias, top, left, flat_v, flat_m, out):
+def _convolve_deep(
+    x,
+    x_shape,
+    out,
+    out_shape,
+    top,
+    left,
+    down,
+    right,
+    ys,
+    xs,
+    weight,
+    o_step,
+    c_step,
+    turned,
+    bias,
+    floor,
+    blocks,
+    v,
+    m,
+):
     """Few tiles, many weights: each thread transforms sixteen output channels' weights and uses them up, on all tiles."""
-    channels, outputs, padded = x.shape[3], out.shape[3], len(bias)
-    tiles_y, tiles_x = (out.shape[1] + 3) // 4, (out.shape[2] + 3) // 4
-    tiles = len(x) * tiles_y * tiles_x
-    zeros, no_jump = np.zeros(16, np.float32), np.zeros(1, np.int64)
+    channels, outputs, padded = x_shape[3], out_shape[3], blocks * 16
+    tiles, v_row, m_row = x_shape[0] * len(ys) * len(xs), 36 * channels + LINE, 36 * padded + LINE
+    zeros = np.zeros(channels, np.float32)
     for tile in prange(tiles):
-        t = np.int64(tile)
-        image, y, xx = _place(t, tiles_y, tiles_x)
-        _input_tile(x, image, y - top, xx - left, np.empty(72 * channels, np.float32), flat_v, t, tiles)
-    for job in prange(padded // 16):
+        t, window = np.int64(tile), np.empty(36 * channels, np.float32)
+        image, y, xx = place_of(t, ys, xs)
+        v0 = t * v_row
+        input_tile(x, x_shape, image, y - top, xx - left, down, right, zeros, window, v, v0, channels)
+    for job in prange(blocks):
         block = np.int64(job)
-        panels = np.empty(36 * channels * 16, np.float32)
-        w, half = np.empty(9 * 256, np.float32), np.empty(18 * 256, np.float32)
+        panels, w = np.empty(36 * channels * 16, np.float32), np.empty(9 * 256, np.float32)
         for first in range(0, channels, 16):
-            _weight_panel(
-                flat_weight, outputs, o_step, c_step, turned, block, first, min(16, channels - first), w, half,
-                panels, first * 16, channels * 16,
-            )  # fmt: skip
+            count, place = min(16, channels - first), first * 16
+            weight_panel(weight, outputs, o_step, c_step, turned, block, first, count, w, panels, place, channels * 16)
         for place in range(36):
-            v0, m0 = place * tiles * channels, place * tiles * padded + block * 16
-            _product(flat_v, v0, channels, panels, place * channels * 16, flat_m, m0, padded, tiles, no_jump, zeros)
+            multiply_panels(
+                tiles, v, place * channels, v_row, channels, min(16, outputs - block * 16),
+                panels, place * channels * 16, 0, m, place * padded + block * 16, m_row,
+            )  # fmt: skip
     for tile in prange(tiles):
-        t = np.int64(tile)
-        image, y, xx = _place(t, tiles_y, tiles_x)
-        _output_tile(flat_m, t, tiles, padded, bias, np.empty(28 * padded, np.float32), out, image, y, xx)
+        t, window = np.int64(tile), np.empty(16 * outputs, np.float32)
+        image, y, xx = place_of(t, ys, xs)
+        output_tile(m, t * m_row, padded, bias, floor, window, out, out_shape, image, y, xx, down, right)
 
 
 @njit(**OPTIONS)
-def _sum_tiles(x, gy, top, left, at_once, v, u, sums):
-    """Add up (B^T d B) * (A dY A^T) over all tiles, as 36 matrix products (C x tiles) (tiles x O)."""
-    channels, outputs, blocks = x.shape[3], gy.shape[3], u.shape[1]
-    tiles_y, tiles_x = (gy.shape[1] + 3) // 4, (gy.shape[2] + 3) // 4
-    tiles = len(x) * tiles_y * tiles_x
-    no_jump = np.zeros(1, np.int64)
-    flat_v, flat_u, flat_sums = v.reshape(-1), u.reshape(-1), sums.reshape(-1)
-    row_tiles = (channels + 5) // 6
+def _sum_parts(x, x_shape, gy, gy_shape, top, left, down, right, ys, xs, at_once, groups, sums):
+    """Few channels: add up (B^T d B) * (A dY A^T) over tiles, as 36 matrix products (C x tiles) (tiles x O).
+
+    Each thread transforms and multiplies ``groups`` times ``at_once`` tiles, for sums of its own: (parts, 36, C, O).
+    """
+    channels, outputs, rows, padded = x_shape[3], gy_shape[3], sums.shape[2], sums.shape[3]
+    tiles = x_shape[0] * len(ys) * len(xs)
+    zeros = np.zeros(max(channels, outputs), np.float32)
+    flat_sums, size = sums.reshape(-1), 36 * rows * padded
+    for part in prange(len(sums)):
+        begin, s0 = np.int64(part) * at_once * groups, np.int64(part) * size
+        for i in range(s0, s0 + size):
+            flat_sums[i] = np.float32(0)
+        v, u = np.empty(36 * at_once * channels + 12, np.float32), np.zeros(36 * at_once * padded, np.float32)
+        window = np.empty(36 * max(channels, outputs), np.float32)
+        for first in range(begin, min(tiles, begin + at_once * groups), at_once):
+            count = min(at_once, tiles - first)
+            for t in range(count):
+                image, y, xx = place_of(first + t, ys, xs)
+                v0, v_step = t * channels, at_once * channels
+                input_tile(x, x_shape, image, y - top, xx - left, down, right, zeros, window, v, v0, v_step)
+                u0, u_step = t * 16, at_once * padded
+                gradient_tile(gy, gy_shape, image, y, xx, down, right, zeros, window, u, u0, at_once * 16, u_step)
+            for place in range(36):
+                add_products(
+                    channels, v, place * at_once * channels, channels, count, outputs,
+                    u, place * at_once * padded, at_once * 16, flat_sums, s0 + place * rows * padded, padded,
+                )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def _sum_tiles(x, x_shape, gy, gy_shape, top, left, down, right, ys, xs, at_once, v, u, sums):
+    """The same for more channels: the threads share the sums, (1, 36, C, O), and the transformed tiles."""
+    channels, outputs, rows, padded = x_shape[3], gy_shape[3], sums.shape[2], sums.shape[3]
+    tiles, jobs = x_shape[0] * len(ys) * len(xs), rows // 12
+    zeros = np.zeros(max(channels, outputs), np.float32)
+    flat_sums = sums.reshape(-1)
     for first in range(0, tiles, at_once):
         count = min(at_once, tiles - first)
         for group in prange((count + 15) // 16):
-            d, z = np.empty(72 * channels, np.float32), np.empty(40 * outputs, np.float32)
+            window = np.empty(36 * max(channels, outputs), np.float32)
             for t in range(np.int64(group) * 16, min(np.int64(group) * 16 + 16, count)):
-                image, y, xx = _place(first + t, tiles_y, tiles_x)
-                _input_tile(x, image, y - top, xx - left, d, flat_v, t, at_once)
-                _gradient_tile(gy, image, y, xx, z, flat_u, t, at_once)
-        for job in prange(36 * row_tiles):
-            place = np.int64(job) // row_tiles
-            c = (np.int64(job) - place * row_tiles) * 6
-            for block in range(blocks):
-                here = (place * channels + c) * blocks * 16 + block * 16
-                multiply_tile(
-                    min(6, channels - c), flat_v, place * at_once * channels + c, 1, channels, no_jump, 1, count,
-                    flat_u, (place * blocks + block) * at_once * 16, flat_sums, here, blocks * 16,
-                    flat_sums, here, blocks * 16,
-                )  # fmt: skip
-
-
-@njit(**SERIAL)
-def _weights_of(flat_sums, row, step, padded, half, w, w0):
-    """w[w0:] (9 x O) = G^T s G of the 36 rows of sums that begin at ``row``, ``step`` apart."""
-    for j in range(6):
-        transform_sums(padded, flat_sums, row + j * step, 6 * step, half, j * padded, 6 * padded)
-    for i in range(3):
-        transform_sums(padded, half, i * 6 * padded, padded, w, w0 + i * 3 * padded, padded)
+                image, y, xx = place_of(first + t, ys, xs)
+                v0, v_step = t * channels, at_once * channels
+                input_tile(x, x_shape, image, y - top, xx - left, down, right, zeros, window, v, v0, v_step)
+                u0, u_step = t * 16, at_once * padded
+                gradient_tile(gy, gy_shape, image, y, xx, down, right, zeros, window, u, u0, at_once * 16, u_step)
+        for job in prange(36 * jobs):
+            place = np.int64(job) // jobs
+            c = (np.int64(job) - place * jobs) * 12
+            add_products(
+                min(12, channels - c), v, place * at_once * channels + c, channels, count, outputs,
+                u, place * at_once * padded, at_once * 16, flat_sums, (place * rows + c) * padded, padded,
+            )  # fmt: skip
 
 
 @njit(**OPTIONS)
-def _sum_deep(x, gy, top, left, blocks, flat_v, flat_u, grad_weight):
-    """All tiles at once: each thread brings the sums of six input channels home as soon as they are complete."""
-    channels, outputs, padded = x.shape[3], gy.shape[3], blocks * 16
-    tiles_y, tiles_x = (gy.shape[1] + 3) // 4, (gy.shape[2] + 3) // 4
-    tiles = len(x) * tiles_y * tiles_x
-    zeros, no_jump = np.zeros(16, np.float32), np.zeros(1, np.int64)
+def _sum_deep(x, x_shape, gy, gy_shape, top, left, down, right, ys, xs, room, blocks, v, u, grad_weight):
+    """All tiles at once: each thread brings the sums of twelve input channels home as soon as they are complete."""
+    channels, outputs, padded = x_shape[3], gy_shape[3], blocks * 16
+    tiles = x_shape[0] * len(ys) * len(xs)
+    zeros = np.zeros(max(channels, outputs), np.float32)
     flat = grad_weight.reshape(-1)
     for tile in prange(tiles):
-        t = np.int64(tile)
-        image, y, xx = _place(t, tiles_y, tiles_x)
-        d, z = np.empty(72 * channels, np.float32), np.empty(40 * outputs, np.float32)
-        _input_tile(x, image, y - top, xx - left, d, flat_v, t, tiles)
-        _gradient_tile(gy, image, y, xx, z, flat_u, t, tiles)
-    for job in prange((channels + 5) // 6):
-        c = np.int64(job) * 6
-        rows = min(6, channels - c)
-        sums = np.empty(36 * 6 * padded, np.float32)
-        half, w = np.empty(18 * padded, np.float32), np.empty(6 * 9 * padded, np.float32)
+        t, window = np.int64(tile), np.empty(36 * max(channels, outputs), np.float32)
+        image, y, xx = place_of(t, ys, xs)
+        v0, v_step = t * channels, room * channels
+        input_tile(x, x_shape, image, y - top, xx - left, down, right, zeros, window, v, v0, v_step)
+        u0, u_step = t * 16, room * padded
+        gradient_tile(gy, gy_shape, image, y, xx, down, right, zeros, window, u, u0, room * 16, u_step)
+    for job in prange((channels + 11) // 12):
+        c = np.int64(job) * 12
+        rows = min(12, channels - c)
+        sums, w = np.zeros(36 * 12 * padded, np.float32), np.empty(12 * 9 * padded, np.float32)
         for place in range(36):
-            for block in range(blocks):
-                multiply_tile(
-                    rows, flat_v, place * tiles * channels + c, 1, channels, no_jump, 1, tiles, flat_u,
-                    (place * blocks + block) * tiles * 16, zeros, 0, 0, sums, place * 6 * padded + block * 16, padded,
-                )  # fmt: skip
-        for r in range(rows):
-            _weights_of(sums, r * padded, 6 * padded, padded, half, w, r * 9 * padded)
+            add_products(
+                rows, v, place * room * channels + c, channels, tiles, outputs,
+                u, place * room * padded, room * 16, sums, place * 12 * padded, padded,
+            )  # fmt: skip
+        transform_sums(rows * padded, sums, 0, 72 * padded, 12 * padded, w, 0, 36 * padded, 12 * padded)
         for o in range(outputs):
             for r in range(rows):
                 for k in range(9):
-                    flat[(o * channels + c + r) * 9 + k] = w[(r * 9 + k) * padded + o]
+                    flat[(o * channels + c + r) * 9 + k] = w[(k * 12 + r) * padded + o]
 
 
 @njit(**OPTIONS)
 def _weight_from_sums(sums, grad_weight):
-    """G^T (.) G: (36, C, O) into (O, C, 3, 3)."""
-    channels, padded = sums.shape[1], sums.shape[2]
+    """G^T (.) G: (parts, 36, C, O), added up over the parts, into (O, C, 3, 3)."""
+    outputs, channels = grad_weight.shape[0], grad_weight.shape[1]
+    parts, rows, padded = sums.shape[0], sums.shape[2], sums.shape[3]
     flat_sums, flat = sums.reshape(-1), grad_weight.reshape(-1)
     for channel in prange(channels):
         c = np.int64(channel)
-        half, w = np.empty(18 * padded, np.float32), np.empty(9 * padded, np.float32)
-        _weights_of(flat_sums, c * padded, channels * padded, padded, half, w, 0)
-        for o in range(len(grad_weight)):
+        total, w = np.zeros(36 * padded, np.float32), np.empty(9 * padded, np.float32)
+        for part in range(parts):
+            for place in range(36):
+                source = ((part * 36 + place) * rows + c) * padded
+                for o in range(padded):
+                    total[place * padded + o] += flat_sums[source + o]
+        transform_sums(padded, total, 0, 6 * padded, padded, w, 0, 3 * padded, padded)
+        for o in range(outputs):
             for k in range(9):
                 flat[(o * channels + c) * 9 + k] = w[k * padded + o]
