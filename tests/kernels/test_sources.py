@@ -34,7 +34,7 @@ def test_functions_follow_what_calls_them_and_each_is_shown_once():
     files = [file for _, file in defined if file]
     assert {"numba_cpu_direct.py", "numba_cpu_winograd.py", "numba_cpu_depthwise.py", "numba_cpu_tile.py"} <= set(files)
     names = [function for function, _ in defined if function]
-    for shown_once in ("_sum_loops_py", "_multiply", "_convolve_tiles", "_convolve_deep", "plan_forward"):
+    for shown_once in ("_sum_loops_py", "_multiply", "_convolve_tiles", "_convolve_deep"):
         assert names.count(shown_once) == 1
     assert names.count("conv2d") == 5  # the kernel itself, and one of that name for each algorithm
     assert names.index("_sum_loops_py") > names.index("_pack") > names.index("plan_forward")
