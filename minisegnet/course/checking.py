@@ -26,7 +26,11 @@ class Misconception(NamedTuple):
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise; ``further`` are checks beyond values, each returns what is wrong, or an empty text."""
+    """One exercise.
+
+    ``further`` are checks beyond values, each returns what is wrong, or an empty text; ``place`` puts a right answer into
+    a network and returns (what is wrong, what to report), see ``exercises.placing``.
+    """
 
     name: str
     title: str
@@ -38,6 +42,7 @@ class Exercise:
     praise: str = ""
     tolerance: float = 1e-6
     further: tuple[Callable[[Callable[..., Any]], str], ...] = field(default=())
+    place: Callable[[Callable[..., Any]], tuple[str, str]] | None = None
 
     @property
     def signature(self) -> str:
@@ -115,7 +120,10 @@ def check(function: Callable[..., Any], name: str | None = None) -> Text:
     problem = diagnose(chosen, function)
     if problem:
         return Text(f"**✗ Not yet.** {problem}", False)
-    return Text(f"**✓ Right.** {chosen.praise}".rstrip(), True)
+    problem, report = chosen.place(function) if chosen.place else ("", "")
+    if problem:
+        return Text(f"**✗ Not yet.** {problem}", False)
+    return Text(f"**✓ Right.** {chosen.praise}".rstrip() + (f"\n\n{report}" if report else ""), True)
 
 
 def is_stub(function: Callable[..., Any]) -> bool:

@@ -121,6 +121,8 @@ class TrainingState:
         All numbers so far; ``history.loss[-1]`` is the newest.
     epoch, batch : int
         Complete passes over the training data, and batches of this pass.
+    total : int or None
+        How many steps there will be, None where that is not known.
     event : str
         What just happened: "step" or "validation".
     stop : bool
@@ -133,6 +135,7 @@ class TrainingState:
     history: History
     epoch: int = 0
     batch: int = 0
+    total: int | None = None
     event: str = ""
     stop: bool = False
     best: dict[str, np.ndarray] | None = field(default=None, repr=False)

@@ -16,6 +16,7 @@ from ..autograd import Tensor, no_grad, unwrap
 from ..metrics import labels_of
 from ..optim import Optimizer, ReduceLROnPlateau, clip_grad_norm_, grad_norm
 from .batches import parts, pass_length, rest_of_pass, total_steps
+from .callbacks import shows_progress, told
 from .checkpoint import keep_previous, load_checkpoint, save_checkpoint
 from .checks import check_choices, check_ending, check_needs
 from .diagnosis import where_it_began
@@ -95,11 +96,13 @@ def fit(
     resume : bool
         Go on from the checkpoint if there is one. More epochs or steps than before may be given to train longer.
     callbacks : functions of a TrainingState
-        Called after each step and validation; ``state.stop = True`` ends the training.
+        Called after each step and validation; ``state.stop = True`` ends the training. One that has methods
+        ``start(state)`` and ``finish(state)`` gets them called before the first step and after the last, also when an
+        error ended it: ``explorers.monitor(...)`` is one.
     device : str, optional
         "cpu" or "cuda"; where the model is by default.
     progress : bool
-        Show a progress bar.
+        Show a progress bar, unless a callback (the monitor) shows the progress itself.
 
     Raises
     ------
@@ -143,7 +146,9 @@ def fit(
             callback(state)
 
     length = pass_length(train)
-    with Interrupt() as interrupt, Bar(progress, total_steps(length, epochs, steps), state) as bar:
+    state.total = total_steps(length, epochs, steps)
+    wants_bar = progress and not shows_progress(callbacks)
+    with Interrupt() as interrupt, Bar(wants_bar, state.total, state) as bar, told(callbacks, state):
         save()  # so that a full disk or a folder without permission is known now, not after an hour
         while True:
             # Between passes, and where a resumed training comes in: validate what is not validated yet.
@@ -190,9 +195,9 @@ def fit(
                 if by_epoch:
                     by_epoch.step()
         save()
-    if keep == "best" and state.best is not None:
-        model.load_state_dict(state.best)
-    model.eval()
+        if keep == "best" and state.best is not None:
+            model.load_state_dict(state.best)
+        model.eval()
     return history
 
 
