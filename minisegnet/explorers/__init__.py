@@ -4,6 +4,8 @@ Each is a pure function from state to HTML (testable without a notebook) and a f
 declares one discovery: a question, the path of controls that answers it, and the fact found there.
 """
 
+from .convolution import convolution
+from .dilation import dilation
 from .overlay import overlay
 
-__all__ = ["overlay"]
+__all__ = ["convolution", "dilation", "overlay"]

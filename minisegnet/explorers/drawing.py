@@ -35,7 +35,11 @@ class Drawing(NamedTuple):
         """The formula, the two lines of code and the twin, as HTML."""
         formulas = (self.formula,) if isinstance(self.formula, str) else self.formula
         lines = [f'<p class="formula">{escape(line)}</p>' for line in formulas]
-        for name, code in (("here", self.code), ("PyTorch", self.torch)):
+        same = self.code == self.torch
+        for name, code in (
+            ("here and in PyTorch" if same else "here", self.code),
+            ("PyTorch", "" if same else self.torch),
+        ):
             if code:
                 lines.append(f'<p class="code">{name}: <code>{escape(code)}</code></p>')
         lines.append(f'<p class="text-twin" role="status">{escape(self.twin)}</p>')

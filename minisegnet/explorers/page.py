@@ -139,14 +139,18 @@ def _control(explorer: Explorer, name: str, known: list[Any]) -> str:
     label = f'<label{hidden}><span class="name">{escape(control.label)}</span> '
     if isinstance(control, Slider):
         names = escape(json.dumps([str(v) for v in known]))
-        play = f'<button type="button" data-play aria-label="play {escape(control.label)}">▶</button>' * control.play
+        play = f'<button type="button" data-play aria-label="play {escape(control.label)}">▶</button>' * (
+            control.play and len(known) > 1
+        )
         return (
             f'{label}<input type="range" data-control min="0" max="{len(known) - 1}" value="{at}" '
             f'data-names="{names}"> <output>{escape(str(known[at]))}</output></label>{play}'
         )
     if isinstance(control, Toggle):
         return f'{label}<input type="checkbox" data-control{" checked" * bool(at)}></label>'
-    titles = {preset[name]: key for key, preset in explorer.presets.items() if name in preset}
+    titles = {control.start: "start"} | {
+        preset[name]: key for key, preset in explorer.presets.items() if name in preset
+    }
     words = [str(v) if isinstance(control, Choice) else titles.get(v, f"{i + 1}") for i, v in enumerate(known)]
     options = "".join(
         f'<option value="{i}"{" selected" * (i == at)}>{escape(word)}</option>' for i, word in enumerate(words)

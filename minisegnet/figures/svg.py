@@ -44,7 +44,9 @@ ROLES = {
     "good": Role(OKABE_ITO["bluish green"], 0.3, 1.5),
     "padding": Role(dash="4 3", faint=True),
     "hidden": Role(dash="1.5 3.5", faint=True),
-    "zero": Role(faint=True, pattern="hatch", dash="2 2"),
+    "gap": Role(faint=True, pattern="hatch", dash="2 2"),
+    "zero": Role("currentColor", 0.1, faint=True, pattern="hatch"),
+    "nothing": Role(outline=0),
 }
 
 
@@ -133,7 +135,7 @@ class Canvas:
         look = ROLES[role]
         fill = f' fill="{look.fill}"' + (f' fill-opacity="{look.opacity:g}"' if look.opacity < 1 else "")
         dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
-        strength = 0.45 if look.outline <= 1 or look.faint else 1
+        strength = 0.4 if look.outline <= 1 or look.faint else 1
         place = (
             f'x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}" rx="{number(radius)}"'
         )
@@ -152,7 +154,7 @@ class Canvas:
             x2, y2 = (0.0, reach) if reach < height else (reach - height, height)
             lines.append(f"M{number(x + x1)} {number(y + y1)}L{number(x + x2)} {number(y + y2)}")
             reach += gap
-        return f'<path d="{"".join(lines)}" stroke="currentColor" stroke-opacity="0.16"/>'
+        return f'<path d="{"".join(lines)}" stroke="currentColor" stroke-opacity="0.25"/>'
 
     def shade(self, x: float, y: float, width: float, height: float, share: float, color: str = "blue") -> None:
         """Lay a colour over a rectangle, stronger where ``share`` (0 to 1) is larger."""

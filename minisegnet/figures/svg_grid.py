@@ -82,6 +82,8 @@ def grid(
     for i, row in enumerate(rows):
         for j, value in enumerate(row):
             name = role if isinstance(role, str) else role(i, j)
+            if not ROLES[name].outline:
+                continue
             if ROLES[name].outline > 1:  # drawn last: a neighbour must not cover its outline
                 strong.append((i, j, name, value))
             else:
@@ -122,34 +124,23 @@ def kernel(canvas: Canvas, x: float, y: float, weights: Any, rate: int = 1, acti
     def role(i: int, j: int) -> str:
         if (i, j) == here:
             return "active"
-        return "kernel" if i % rate == 0 and j % rate == 0 else "zero"
+        return "kernel" if i % rate == 0 and j % rate == 0 else "gap"
 
     return grid(canvas, x, y, cells, role=role, **options)
 
 
-def counts(
-    canvas: Canvas, x: float, y: float, numbers: Any, *, cell: float = 34, label: str = "", **options: Any
-) -> Grid:
-    """Draw how often each cell is used: the number, a shade that grows with it, and a hatched cell where it is 0."""
-    table = np.asarray(numbers)
-    top = max(1, int(table.max()))
-    where = Grid(x, y, table.shape[0], table.shape[1], cell)
-    for i in range(where.rows):
-        for j in range(where.columns):
-            if table[i, j]:
-                canvas.shade(
-                    x + j * cell + 1, y + i * cell + 1, cell - 2, cell - 2, float(table[i, j]) / top, "sky blue"
-                )
-    return grid(
-        canvas,
-        x,
-        y,
-        table.tolist(),
-        cell=cell,
-        label=label,
-        role=lambda i, j: "plain" if table[i, j] else "zero",
-        **options,
-    )
+def counts(canvas: Canvas, x: float, y: float, numbers: Any, *, cell: float = 34, **options: Any) -> Grid:
+    """Draw how often each cell is used: the number, a shade that grows with it, hatched where it is 0, empty where NaN."""
+    table = np.asarray(numbers, dtype=float)
+    top = max(1.0, float(np.nanmax(table)))
+    for (i, j), count in np.ndenumerate(table):
+        if count > 0:
+            canvas.shade(x + j * cell + 1, y + i * cell + 1, cell - 2, cell - 2, 0.2 + 0.8 * count / top, "sky blue")
+
+    def role(i: int, j: int) -> str:
+        return "nothing" if np.isnan(table[i, j]) else "plain" if table[i, j] else "zero"
+
+    return grid(canvas, x, y, table.tolist(), cell=cell, role=role, **options)
 
 
 def window(canvas: Canvas, where: Grid, row: int, column: int, height: int, width: int, color: str = "blue") -> None:
