@@ -30,14 +30,17 @@ def conv2d(
     padding: Size = (0, 0),
     dilation: Size = (1, 1),
     groups: int = 1,
+    floor: float = -np.inf,
 ) -> np.ndarray:
-    """Return the convolution (N, O, OH, OW); ``groups`` is C."""
+    """Return the convolution (N, O, OH, OW); ``groups`` is C. Numbers below ``floor`` become it, a NaN stays one."""
     size = conv_output_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
     image = _channels_last(input, len(weight) // groups)
     taps = np.require(weight[:, 0].transpose(1, 2, 0), requirements=["C", "A", "W"])  # (KH, KW, O)
     start = np.zeros(len(weight), dtype=input.dtype) if bias is None else np.require(bias, requirements=["C", "A", "W"])
     output = empty((len(input), *size, len(weight)), dtype=input.dtype)
     _conv2d_loops(image, taps, start, stride, padding, dilation, output)
+    if floor > -np.inf:
+        np.maximum(output, output.dtype.type(floor), out=output)
     return channels_first(output)
 
 
