@@ -131,33 +131,30 @@ EXAMPLES: dict[str, Example] = {
 }
 
 
-def _layer(kernel: str, channels: int, size: int, inputs: int = 0) -> tuple[str, Callable[[], tuple[Any, ...]]]:
+def _layer(kernel: str, algorithm: str, channels: int, size: int) -> tuple[str, Callable[[], tuple[Any, ...]]]:
     """Return a kernel's name, and a function that makes its arguments for a 3x3 convolution layer of this size."""
 
     def arguments() -> tuple[Any, ...]:
-        image = np.ones((1, size, size, inputs or channels), np.float32).transpose(0, 3, 1, 2)
-        grad = np.ones((1, size, size, channels), np.float32).transpose(0, 3, 1, 2)
-        weight, options = np.ones((channels, inputs or channels, 3, 3), np.float32), ((1, 1), (1, 1))
+        image = np.ones((1, size, size, channels), np.float32).transpose(0, 3, 1, 2)
+        weight, options = np.ones((channels, channels, 3, 3), np.float32), ((1, 1), (1, 1), (1, 1), 1, algorithm)
         if kernel == "conv2d":
             return image, weight, np.ones(channels, np.float32), *options
-        return (
-            (grad, weight, (size, size), *options) if kernel == "conv2d_grad_input" else (grad, image, (3, 3), *options)
-        )
+        return image, image, (3, 3), *options
 
     return kernel, arguments
 
 
-# The algorithms that a convolution chooses by its size (``convolution/numba_cpu.py``), each by a size that it serves.
+# The loops that a convolution chooses by its size, each by a size that it serves. An image's gradient takes the same loops.
 PATHS: dict[str, tuple[str, Callable[[], tuple[Any, ...]]]] = {
-    "direct": _layer("conv2d", 16, 6),
-    "direct, the weight's gradient": _layer("conv2d_grad_weight", 16, 6),
-    "direct, the weight's gradient of the first layer": _layer("conv2d_grad_weight", 16, 6, inputs=3),
-    "Winograd, the weight's gradient of a deep layer": _layer("conv2d_grad_weight", 32, 16),
-    "Winograd": _layer("conv2d", 32, 16),
-    "Winograd, a deep layer": _layer("conv2d", 96, 16),
-    "Winograd, the weight's gradient": _layer("conv2d_grad_weight", 32, 128),
+    "direct": _layer("conv2d", "direct", 16, 6),
+    "direct, the weight's gradient": _layer("conv2d_grad_weight", "direct", 16, 6),
+    "Winograd, the weight's gradient of few channels": _layer("conv2d_grad_weight", "winograd", 16, 40),
+    "Winograd, the weight's gradient": _layer("conv2d_grad_weight", "winograd", 48, 104),
+    "Winograd, a deep layer": _layer("conv2d", "winograd", 96, 8),
+    "Winograd": _layer("conv2d", "winograd", 16, 8),
+    "Winograd, the weight's gradient of a deep layer": _layer("conv2d_grad_weight", "winograd", 48, 8),
 }
-HELPED = ("Winograd", "Winograd, a deep layer", "Winograd, the weight's gradient")  # these take longest
+HELPED = ("Winograd, a deep layer", "Winograd", "Winograd, the weight's gradient of a deep layer")
 
 
 def _adam_step(dtype: Any) -> None:

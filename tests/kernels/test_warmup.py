@@ -34,11 +34,11 @@ def test_every_algorithm_is_among_the_paths(monkeypatch):
     """Each function that runs in parallel in the fast convolutions is called by the warm-up."""
     from numba.core.dispatcher import Dispatcher
 
-    from minisegnet.kernels.convolution import numba_cpu_direct, numba_cpu_winograd
+    from minisegnet.kernels.convolution import numba_cpu_direct, numba_cpu_direct_weight, numba_cpu_winograd
 
     called = set()
     loops = set()
-    for module in (numba_cpu_direct, numba_cpu_winograd):
+    for module in (numba_cpu_direct, numba_cpu_direct_weight, numba_cpu_winograd):
         for name, function in vars(module).items():
             if (
                 isinstance(function, Dispatcher)
