@@ -1,7 +1,8 @@
 """Convolution in compiled, parallel loops for the CPU: the three kernels, and which algorithm serves which geometry.
 
 The meaning of every parameter is in ``reference.py``. Images come and go as (N, C, H, W) views of channels-last memory.
-An algorithm is a function with its kernel's signature; ``ALGORITHMS`` names them, ``choose`` picks one:
+An algorithm is a function with its kernel's signature (and, forward, a floor: 0 makes a ReLU); ``ALGORITHMS`` names them,
+``choose`` picks one, a caller may ask for one by name:
 
 - "winograd" (``numba_cpu_winograd.py``): 3x3, stride 1, float32, sixteen channels or more: a quarter of the multiplications;
 - "direct" (``numba_cpu_direct.py``): any convolution in float32, as matrix products that never build their matrix;
@@ -131,8 +132,9 @@ def conv2d_relu(
     algorithm: str = "auto",
 ) -> np.ndarray:
     """Return max(conv2d(...), 0): the ReLU costs no pass of its own."""
-    output = conv2d(input, weight, bias, stride, padding, dilation, groups, algorithm)
-    return np.maximum(output, 0, out=output)
+    size = conv_output_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
+    serve = _serving(algorithm, "conv2d_relu", input, size, weight.shape, stride, dilation, groups)
+    return serve(input, weight, bias, stride, padding, dilation, groups, 0.0)
 
 
 @one_at_a_time
