@@ -9,9 +9,7 @@ widgets make room for a static picture, which stays in the notebook.
 from __future__ import annotations
 
 import base64
-import io
 import math
-import sys
 import time
 from collections.abc import Mapping
 from html import escape
@@ -19,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..figures.raster import as_image, overlay_image
-from .training_picture import Numbers, draw, duration, headline, sentence
+from . import live
+from .training_picture import Numbers, draw, headline, sentence
+from .watched_pictures import dice_formula, dice_of_pictures, jpeg, mosaic, predicted_labels, shown_width, viewable
 
 if TYPE_CHECKING:
-    from ..nn import Module
     from ..training import TrainingState
 
 DRAWING_SHARE, PREDICTION_SHARE = 0.007, 0.013  # of the time since the start, at most
@@ -43,6 +41,7 @@ class Monitor:
     """
 
     shows_progress = True
+    code = CODE
     question = "What is lost when you press Stop?"
     fact = "Nothing: the step is finished, and the model keeps what it has learned."
 
@@ -65,7 +64,7 @@ class Monitor:
         self.goal = dict(goal or {})
         if not set(self.goal) <= {"dice", "loss"}:
             raise ValueError(f'goal may name "dice" and "loss", got {sorted(self.goal)}')
-        self._views = [_viewable(image) for image in data[:3]]
+        self.views = [viewable(image) for image in data[:3]]
         self.live = live
         self.panel: Any = None
         self._reset()
@@ -78,7 +77,7 @@ class Monitor:
         self.shown: list[tuple[int, float]] = []
         self.predictions: np.ndarray | None = None
         self.numbers, self.problem = Numbers(), ""
-        self.picture = _jpeg(self._mosaic())
+        self.picture = jpeg(mosaic(self.views, self.targets, self.predictions))
 
     @property
     def twin(self) -> str:
@@ -96,8 +95,8 @@ class Monitor:
         """Show the panel; ``fit`` calls it before the first step."""
         self._reset()
         self.numbers = self._read(state)
-        if _in_notebook() if self.live is None else self.live:
-            self.panel = _live(self)
+        if live.in_notebook() if self.live is None else self.live:
+            self.panel = live.show(self)
         self._began = self._drawn = self._predicted = self._said = time.perf_counter()
 
     def __call__(self, state: TrainingState) -> None:
@@ -168,11 +167,11 @@ class Monitor:
         from ..course.panel import STYLE
 
         data = "data:image/jpeg;base64," + base64.b64encode(self.picture).decode("ascii")
-        width = _shown_width(len(self._views))
+        width = shown_width(len(self.views))
         return (
             f'{STYLE}<div class="ms-panel ms-training"><div style="display:flex;flex-wrap:wrap;gap:16px">'
             f'<div style="flex:1 1 480px;max-width:720px">{draw(self.numbers)}</div>'
-            f'<div>{self._caption()}<img alt="{escape(self._alt(), quote=True)}" width="{width}" src="{data}"/></div></div>'
+            f'<div>{self.caption()}<img alt="{escape(self._alt(), quote=True)}" width="{width}" src="{data}"/></div></div>'
             f'<p class="text-twin">{escape(self.twin)}</p>{self._formula()}{CODE}</div>'
         )
 
@@ -185,17 +184,17 @@ class Monitor:
     def _predict(self, state: TrainingState) -> None:
         """Predict the pictures, off the tape and with the modes put back; a failure is told and stops no training."""
         try:
-            self.predictions = _labels(state.model, self.images)
-            score = _dice(self.predictions, self.targets)
+            self.predictions = predicted_labels(state.model, self.images)
+            score = dice_of_pictures(self.predictions, self.targets)
             self.problem = ""
         except (ValueError, TypeError) as error:
             self.problem = f"The pictures cannot be predicted: {error}."
             return
         self.shown.append((state.step, score))
-        self.picture = _jpeg(self._mosaic())
+        self.picture = jpeg(mosaic(self.views, self.targets, self.predictions))
         if self.panel is not None:
             self.panel.images.value = self.picture
-            self.panel.caption.value = self._caption()
+            self.panel.caption.value = self.caption()
 
     def _say(self, now: float) -> None:
         self._said = now
@@ -205,158 +204,22 @@ class Monitor:
             print(self.twin, flush=True)
 
     def _formula(self) -> str:
-        """Return the Dice of the pictures with its numbers in it, where there is one class beside the background."""
-        if self.predictions is None or self.targets is None or not math.isfinite(self.shown[-1][1]):
-            return ""
-        labels, targets, known = _comparable(self.predictions, self.targets)
-        if max(labels.max(), targets[known].max(initial=0)) > 1:
-            return "<p>Dice = 2·|X∩Y| / (|X| + |Y|), X predicted and Y target, the mean over the classes</p>"
-        found, guessed, wanted = (
-            int((k & known).sum()) for k in ((labels == 1) & (targets == 1), labels == 1, targets == 1)
-        )
-        score = self.shown[-1][1]
-        return (
-            "<p>Dice of the pictures = 2·|X∩Y| / (|X| + |Y|) = "
-            f"2·{found:,} / ({guessed:,} + {wanted:,}) = {score:.3f}, X predicted and Y target</p>"
-        )
+        return dice_formula(self.predictions, self.targets, self.shown[-1][1] if self.shown else math.nan)
 
-    def _caption(self) -> str:
+    def caption(self) -> str:
+        """Return the heads of the pictures' columns."""
         columns = ["picture"] + ["target"] * (self.targets is not None)
         columns.append(f"at step {self.shown[-1][0]}" if self.shown else "soon")
         cells = "".join(f'<span style="flex:1;padding-left:2px">{c}</span>' for c in columns)
-        return f'<div style="display:flex;width:{_shown_width(len(self._views))}px;font-size:15px;font-weight:600">{cells}</div>'
+        return f'<div style="display:flex;width:{shown_width(len(self.views))}px;font-size:15px;font-weight:600">{cells}</div>'
 
     def _alt(self) -> str:
-        count = len(self._views)
+        count = len(self.views)
         return f"{count} picture{'s' * (count > 1)}, each beside its label maps: {self.twin}"
-
-    def _mosaic(self) -> np.ndarray:
-        """Return the pictures (H, W, 3): a row each with the image, its target where given, and the prediction over it."""
-        rows = []
-        for index, view in enumerate(self._views):
-            maps = [] if self.targets is None else [self.targets[index]]
-            maps.append(np.zeros(view.shape[:2], int) if self.predictions is None else self.predictions[index])
-            size = tuple(min(side) for side in zip(view.shape[:2], *(m.shape for m in maps), strict=True))
-            tiles = [_middle(view, size)] + [overlay_image(_middle(view, size), _middle(m, size)) for m in maps]
-            rows.append(
-                np.concatenate([np.pad(t, ((2, 2), (2, 2), (0, 0)), constant_values=255) for t in tiles], axis=1)
-            )
-        width = max(row.shape[1] for row in rows)
-        rows = [np.pad(r, ((0, 0), (0, width - r.shape[1]), (0, 0)), constant_values=255) for r in rows]
-        return np.concatenate(rows)
-
-
-def _labels(model: Module, images: np.ndarray) -> np.ndarray:
-    """Return the label maps (N, H, W) that a model gives, on whatever device it is."""
-    from ..arrays import to_device
-    from ..autograd import Tensor
-    from ..metrics import labels_of
-    from ..models.sliding_window import predicting
-
-    with predicting(model):
-        return to_device(labels_of(model(Tensor(to_device(images, model.device)))), "cpu")
-
-
-def _dice(labels: np.ndarray, targets: np.ndarray | None) -> float:
-    """Return the Dice of all pixels together, the mean over the classes but 0 that occur; NaN where nothing is to compare."""
-    if targets is None:
-        return math.nan
-    labels, targets, known = _comparable(labels, targets)
-    scores = []
-    for label in range(1, int(max(labels.max(), targets[known].max(initial=0))) + 1):
-        guess, truth = (labels == label) & known, targets == label
-        both = int(guess.sum()) + int(truth.sum())
-        scores += [2 * int((guess & truth).sum()) / both] if both else []
-    return float(np.mean(scores)) if scores else math.nan
-
-
-def _comparable(labels: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return both maps in the size that they share, and where the target is known."""
-    size = tuple(min(a, b) for a, b in zip(labels.shape[1:], targets.shape[1:], strict=True))
-    targets = _middle(targets, size, first=1)
-    return _middle(labels, size, first=1), targets, targets != 255
-
-
-def _middle(array: np.ndarray, size: tuple[int, ...], first: int = 0) -> np.ndarray:
-    """Return the middle ``size`` of two axes: a net without padding sees less than it was given."""
-    top, left = ((array.shape[first + k] - size[k]) // 2 for k in (0, 1))
-    return array[(slice(None),) * first + (slice(top, top + size[0]), slice(left, left + size[1]))]
-
-
-def _viewable(image: np.ndarray) -> np.ndarray:
-    """Return an input of a network (C, H, W) as a picture uint8 (H, W, 3), stretched to 0..1 where it was normalized."""
-    image = image[:3] if len(image) >= 3 else image[:1]
-    low, high = float(image.min()), float(image.max())
-    if low < 0 or high > 1:
-        image = (image - low) / max(high - low, 1e-9)
-    return as_image(np.clip(image, 0, 1).transpose(1, 2, 0))
-
-
-def _jpeg(pixels: np.ndarray) -> bytes:
-    from PIL import Image
-
-    scale = max(1, round(640 / max(pixels.shape)))
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.repeat(scale, 0).repeat(scale, 1)).save(buffer, format="JPEG", quality=85, subsampling=0)
-    return buffer.getvalue()
-
-
-def _shown_width(count: int) -> int:
-    """Return how wide the pictures are shown: three rows of them are as high as the curves."""
-    return {1: 400, 2: 360}.get(count, 340)
-
-
-def _in_notebook() -> bool:
-    """Return whether a kernel runs this, with widgets at hand."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if getattr(shell, "kernel", None) is None:
-        return False
-    try:
-        import ipywidgets  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-def _live(monitor: Monitor) -> Any:
-    """Build and display the widgets; what a notebook stores of them is a line of text, as the picture comes at the end."""
-    from IPython.display import display
-
-    from ..course.panel import Panel, html, widgets
-
-    button = widgets.Button(
-        description="Stop", icon="stop", tooltip="End the training after this step and keep the model"
-    )
-    button.on_click(monitor.stop)
-    curves, words, caption = html(draw(monitor.numbers)), html(""), html(monitor._caption())
-    curves.layout.flex, curves.layout.max_width = "1 1 480px", "720px"
-    width = _shown_width(len(monitor._views))
-    images = widgets.Image(value=monitor.picture, format="jpeg", layout={"width": f"{width}px"})
-    beside = widgets.VBox([caption, images], layout={"flex": "0 0 auto"})
-    row = widgets.HBox(
-        [curves, beside], layout={"flex_flow": "row wrap", "align_items": "flex-start", "grid_gap": "0 16px"}
-    )
-    question = html(f"<p>&nbsp; <strong>Training, live.</strong> &nbsp;{escape(Monitor.question)}</p>")
-    head = widgets.HBox([button, question], layout={"align_items": "center", "flex_flow": "row wrap"})
-    panel = Panel([head, row, words, html(CODE)], twin="Training, live.")
-    panel.button, panel.curves, panel.images, panel.caption, panel.words = button, curves, images, caption, words
-    bundle = {k: v for k, v in panel._repr_mimebundle_().items() if k != "text/html"}
-    display(bundle, raw=True)
-    _settle(button)
-    return panel
-
-
-def _settle(button: Any) -> None:
-    """Let clicks arrive while a cell runs.
-
-    ipykernel 7.4 sends a click to the thread that made the button: ours, which trains, and would read it when all is
-    over. Without its note of that thread the click goes to the notebook's subshell, a thread that listens all the time.
-    """
-    vars(button.comm).pop("_reply_subshell_id", None)
 
 
 def monitor(
-    images: Any, targets: Any = None, *, goal: Mapping[str, float] | None = None, live: bool | None = None
+    images: Any = None, targets: Any = None, *, goal: Mapping[str, float] | None = None, live: bool | None = None
 ) -> Monitor:
     """Watch a training: loss, Dice and what the network predicts on fixed images; a button stops it and keeps the model.
 
@@ -366,8 +229,9 @@ def monitor(
 
     Parameters
     ----------
-    images : float (N, C, H, W) or (C, H, W)
-        As the network takes them; the first three are shown, all count for the Dice.
+    images : float (N, C, H, W) or (C, H, W), optional
+        As the network takes them; the first three are shown, all count for the Dice. Synthetic tissue by default, for a
+        network that takes three channels from 0 to 1 and tells nuclei (class 1) from the rest.
     targets : int (N, H, W), optional
         Their label maps; 255 is left out.
     goal : mapping, optional
@@ -375,7 +239,13 @@ def monitor(
     live : bool, optional
         Widgets or not; by default they are shown in a notebook.
     """
+    if images is None:
+        from ..data import synthetic_tissue
+
+        pictures, instances = synthetic_tissue(3, size=(96, 96), seed=3)
+        images = (pictures.transpose(0, 3, 1, 2) / 255).astype(np.float32)  # (N, H, W, C) -> (N, C, H, W)
+        targets = (instances > 0).astype(np.int64) if targets is None else targets
     return Monitor(images, targets, goal, live)
 
 
-__all__ = ["Monitor", "duration", "monitor"]
+__all__ = ["Monitor", "monitor"]

@@ -1,5 +1,6 @@
 """The training monitor: it changes nothing, shows what is true, stops at a step's end, costs little, leaves a picture."""
 
+import importlib
 import math
 import re
 import time
@@ -11,8 +12,12 @@ import pytest
 from minisegnet import losses, metrics, nn, optim, training
 from minisegnet.autograd import Tensor
 from minisegnet.backend import use_backend
-from minisegnet.explorers.monitor import Monitor, _dice, monitor
+from minisegnet.explorers import live
+from minisegnet.explorers.monitor import Monitor, monitor
 from minisegnet.explorers.training_picture import Numbers, draw, duration, headline, sentence
+from minisegnet.explorers.watched_pictures import dice_of_pictures
+
+MODULE = importlib.import_module("minisegnet.explorers.monitor")  # explorers.monitor is the function
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +48,9 @@ def train(*callbacks, steps=12, **options):
 def eager(monkeypatch):
     """Let every step be due, whatever it costs."""
     for name in ("FRAME_SECONDS", "PREDICTION_SECONDS"):
-        monkeypatch.setattr(f"minisegnet.explorers.monitor.{name}", 0.0)
+        monkeypatch.setattr(MODULE, name, 0.0)
     for name in ("DRAWING_SHARE", "PREDICTION_SHARE"):
-        monkeypatch.setattr(f"minisegnet.explorers.monitor.{name}", 1e9)
+        monkeypatch.setattr(MODULE, name, 1e9)
 
 
 @pytest.fixture
@@ -55,7 +60,7 @@ def shown(monkeypatch):
     display = pytest.importorskip("IPython.display")
     outputs = []
     monkeypatch.setattr(display, "display", lambda bundle, raw: outputs.append(bundle))
-    monkeypatch.setattr("minisegnet.explorers.monitor._settle", lambda button: None)
+    monkeypatch.setattr(live, "_settle", lambda button: None)
     return outputs
 
 
@@ -99,9 +104,9 @@ def test_unlabelled_pixels_do_not_count_and_smaller_predictions_meet_the_middle(
 
 def test_several_classes_give_the_mean_over_those_that_occur():
     truth = np.array([[[0, 1, 2, 2]]])
-    assert _dice(np.array([[[0, 1, 2, 0]]]), truth) == pytest.approx((1 + 2 / 3) / 2)
-    assert _dice(np.array([[[3, 1, 2, 2]]]), truth) == pytest.approx(2 / 3)
-    assert math.isnan(_dice(np.zeros((1, 1, 4), int), np.zeros((1, 1, 4), int)))
+    assert dice_of_pictures(np.array([[[0, 1, 2, 0]]]), truth) == pytest.approx((1 + 2 / 3) / 2)
+    assert dice_of_pictures(np.array([[[3, 1, 2, 2]]]), truth) == pytest.approx(2 / 3)
+    assert math.isnan(dice_of_pictures(np.zeros((1, 1, 4), int), np.zeros((1, 1, 4), int)))
 
 
 def test_stop_ends_the_training_after_a_step_and_keeps_the_model(eager):
@@ -148,8 +153,23 @@ def test_the_button_stops_it(eager, shown):
     assert (history.stopped, history.steps) == ("callback", 3)
 
 
+def test_a_kernel_that_reads_no_clicks_says_what_to_press(shown, monkeypatch):
+    monkeypatch.setattr(live, "_reads_clicks", lambda: False)
+    watch = monitor(live=True)
+    watch.start(training.TrainingState(None, None, None, training.History()))
+    assert watch.panel.button.disabled
+    assert "■" in watch.panel.children[1].children[1].value
+
+
+def test_alone_it_brings_its_own_pictures():
+    watch = monitor(live=False)
+    assert watch.images.shape == (3, 3, 96, 96)
+    assert 0 <= watch.images.min() < watch.images.max() <= 1
+    assert set(np.unique(watch.targets)) == {0, 1}
+
+
 def test_without_a_notebook_it_prints_lines(eager, monkeypatch, capsys):
-    monkeypatch.setattr("minisegnet.explorers.monitor.LINE_SECONDS", 0.0)
+    monkeypatch.setattr(MODULE, "LINE_SECONDS", 0.0)
     train(monitor(batches(1)[0][0]), progress=True)
     said = capsys.readouterr()
     lines = said.out.splitlines()
@@ -161,7 +181,7 @@ def test_without_a_notebook_it_prints_lines(eager, monkeypatch, capsys):
 
 
 def test_predictions_that_cost_much_are_made_less_often(monkeypatch):
-    monkeypatch.setattr("minisegnet.explorers.monitor.PREDICTION_SECONDS", 0.0)
+    monkeypatch.setattr(MODULE, "PREDICTION_SECONDS", 0.0)
     clock = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     for cost, most in ((0.01, 220), (1.0, 3)):
