@@ -237,6 +237,8 @@ def arguments() -> argparse.Namespace:
     add("--serve", choices=ENGINES, help=argparse.SUPPRESS)
     add("--memory-of", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.processor_time and args.threads != 1:
+        parser.error("--processor-time adds up all threads: give --threads 1 too")
     args.rounds = args.rounds or (1 if args.quick else 3)
     return args
 
