@@ -95,7 +95,7 @@ def test_another_librarys_tensor_keeps_it(shelf):
     assert all(bool((t == 7).all()) for t in tensors)
 
 
-def test_what_is_in_use_and_what_waits_never_exceed_what_was_in_use_at_once(shelf):
+def test_what_is_in_use_and_what_waits_never_exceed_twice_the_peak(shelf):
     rng, held, peak = np.random.default_rng(0), [], 0
     for _ in range(600):
         if held and rng.random() < 0.5:
@@ -103,7 +103,7 @@ def test_what_is_in_use_and_what_waits_never_exceed_what_was_in_use_at_once(shel
         held.append(shelf.empty((int(rng.integers(1, 9)), 1 << 16), np.float32))
         peak = max(peak, sum(a.nbytes for a in held))
         assert shelf.in_use == sum(a.nbytes for a in held)
-        assert shelf.in_use + shelf.waiting <= peak
+        assert shelf.in_use + shelf.waiting <= 2 * peak
 
 
 def test_a_peak_is_forgotten_and_release_forgets_at_once(shelf):
@@ -118,6 +118,28 @@ def test_a_peak_is_forgotten_and_release_forgets_at_once(shelf):
     shelf.empty(LARGE, np.float32)
     shelf.release()
     assert shelf.waiting == shelf.in_use == 0
+
+
+def test_a_training_step_finds_nearly_all_its_memory_on_the_shelf(monkeypatch):
+    made = []
+
+    class Counted(buffers._Block):
+        __slots__ = ()
+
+        def __init__(self, size):
+            made.append(size)
+            super().__init__(size)
+
+    net = models.UNet(3, 2, 8)
+    optimizer = optim.Adam(net.parameters())
+    rng = np.random.default_rng(0)
+    images, target = rng.random((2, 3, 128, 128), dtype=np.float32), rng.integers(0, 2, (2, 128, 128))
+    buffers.release()
+    for _ in range(3):
+        train(net, images, target, optimizer)
+    monkeypatch.setattr(buffers, "_Block", Counted)
+    train(net, images, target, optimizer)
+    assert len(made) <= 4
 
 
 def train(net, images, target, optimizer):
