@@ -98,20 +98,42 @@ def kernels() -> Iterator[Finding]:
         except (RuntimeError, ValueError) as error:
             yield Finding("problem", f"backend {name}", str(error))
             return
-    import numba
-
-    numba.njit(parallel=True)(_sum)(np.ones(8))
-    layer = numba.threading_layer()
-    yield Finding(
-        "note" if layer == "workqueue" else "ok",
-        f"{numba.get_num_threads()} threads of {os.cpu_count()} processors, threading layer {layer}",
-        "kernels called from several Python threads wait for each other (pip install tbb helps where there is one)"
-        if layer == "workqueue"
-        else "",
-    )
+    yield from _threads()
     if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         yield Finding("note", "NUMBA_DISABLE_JIT is set: the kernels run as plain Python", "unset it for speed")
     yield _numba_cache()
+
+
+def _threads() -> Iterator[Finding]:
+    """How many threads run a kernel, on which layer, and whether they have a processor each."""
+    import numba
+
+    numba.njit(parallel=True)(_sum)(np.ones(8))
+    layer, threads = numba.threading_layer(), numba.get_num_threads()
+    cure = "kernels called from several Python threads wait for each other (pip install tbb helps where there is one)"
+    yield Finding(
+        "note" if layer == "workqueue" else "ok",
+        f"{threads} threads of {os.cpu_count()} processors, threading layer {layer}; "
+        "compiled kernels call no BLAS, so NumPy's threads sleep while these work",
+        cure if layer == "workqueue" else "",
+    )
+    share = _processors()
+    if threads > share:
+        cure = f"set NUMBA_NUM_THREADS={share}: threads without a processor make the others wait"
+        yield Finding("note", f"{threads} threads share {share} processor{'s' * (share != 1)}", cure)
+    if layer == "omp" and os.environ.get("OMP_WAIT_POLICY", "").upper() == "ACTIVE":
+        cure = "unset it: waiting threads take the processor from the one that is waited for, and from NumPy's BLAS"
+        yield Finding("note", "OMP_WAIT_POLICY is ACTIVE", cure)
+
+
+def _processors(group: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return how many processors this process may use: those it is bound to, or what a container's quota amounts to."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = group.read_text(encoding="ascii").split()
+        return count if quota == "max" else max(1, min(count, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return count
 
 
 def _sum(values: Any) -> Any:

@@ -13,7 +13,8 @@ def states(look):
 def test_it_looks_at_everything_and_counts_problems(capsys):
     code = main(["doctor"])
     text = capsys.readouterr().out
-    for word in ("Python 3.", "numpy ", "backend numba", "threads of", "compiled kernels", "memory", "self-test: loss"):
+    words = ["Python 3.", "numpy ", "backend numba", "compiled kernels", "memory", "self-test: loss"]
+    for word in [*words, "threads of", "threading layer", "call no BLAS"]:
         assert word in text
     assert code == ("[problem]" in text)
 
@@ -59,6 +60,43 @@ def test_missing_packages_backends_and_folders_have_a_cure(monkeypatch, tmp_path
     finding = doctor._numba_cache()
     assert finding.state == "problem"
     assert "NUMBA_CACHE_DIR" in finding.cure
+
+
+def test_more_threads_than_processors_and_threads_that_spin_are_told(monkeypatch):
+    import numba
+
+    monkeypatch.setattr(doctor, "_processors", lambda: 0)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    found = list(doctor._threads())
+    assert any(f.state == "note" and "NUMBA_NUM_THREADS=0" in f.cure for f in found)
+    assert any("OMP_WAIT_POLICY" in f.text for f in found) == (numba.threading_layer() == "omp")
+    monkeypatch.setattr(doctor, "_processors", lambda: 1000)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    assert [f.text for f in doctor._threads()][1:] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "most"), [("max 100000", None), ("100000 100000", 1), ("50000 100000", 1), ("", None)]
+)
+def test_the_quota_of_a_container_counts(text, most, tmp_path):
+    (tmp_path / "cpu.max").write_text(text)
+    without = doctor._processors(tmp_path / "no such file")
+    assert without >= 1
+    assert doctor._processors(tmp_path / "cpu.max") == (most or without)
+
+
+def test_compiled_kernels_call_no_blas():
+    """As ``doctor`` says: no matrix product of NumPy's in any compiled file."""
+    import ast
+    from pathlib import Path
+
+    files = sorted((Path(doctor.__file__).parents[1] / "kernels").rglob("numba_cpu*.py"))
+    assert len(files) > 10
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            assert not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult)), file.name
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in ("dot", "vdot", "inner", "matmul", "tensordot", "einsum", "linalg"), file.name
 
 
 def test_data_that_cannot_be_read_is_a_problem_and_none_is_not(monkeypatch, tmp_path):
