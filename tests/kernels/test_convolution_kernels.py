@@ -304,6 +304,39 @@ def test_kernels_that_do_not_fill_the_innermost_loop(kernel, stride, groups):
             case.check(forced(name), direction)
 
 
+@pytest.mark.parametrize("name", ["direct", "shifts"])
+@pytest.mark.parametrize(
+    ("channels", "outputs", "size", "kernel"), [(8, 8, 30, 3), (40, 40, 5, 3), (5, 3, 9, 1), (3, 22, 19, 3)]
+)
+def test_a_floor_is_where_the_output_ends(name, channels, outputs, size, kernel):
+    """And a NaN stays one: what the kernel writes is what NumPy's maximum makes of it."""
+    case = Case((2, channels, size, size), (outputs, channels, kernel, kernel), padding=(1, 1), dtype=np.float32)
+    case.input[0, 0, 2, 2] = np.nan
+    output = case.call(forced(name), "conv2d")
+    for floor in (0.0, 0.5):
+        case.options["floor"] = floor
+        np.testing.assert_array_equal(case.call(forced(name), "conv2d"), np.maximum(output, np.float32(floor)))
+
+
+def test_heads_and_few_channels_of_a_pointwise_gradient():
+    """Where the image with more channels makes the columns, where pixels are read in place, and where they are copied."""
+    for outputs, channels in ((2, 8), (2, 16), (3, 40), (8, 64), (9, 20), (64, 48), (80, 70)):
+        for stride, padding in (((1, 1), (0, 0)), ((2, 1), (0, 0)), ((1, 1), (1, 0))):
+            case = Case((3, channels, 21, 13), (outputs, channels, 1, 1), stride, padding, dtype=np.float32)
+            case.check(forced("direct"), "conv2d_grad_weight")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (4, 2, 1), (3, 3, 0), (2, 3, 0), (6, 3, 1)]
+)
+def test_phases_of_strided_gradients(kernel, stride, padding):
+    """Phases that are joined into wide pixels, phases of unequal size, and pixels that no kernel meets."""
+    for channels, size in ((8, 24), (8, 25), (20, 12), (3, 18)):
+        shapes = (2, channels, size, size), (10, channels, kernel, kernel)
+        case = Case(*shapes, (stride,) * 2, (padding,) * 2, dtype=np.float32)
+        case.check(forced("direct"), "conv2d_grad_input")
+
+
 CHOICES = {  # geometry: the algorithm of each direction
     "3x3, fifteen channels": (Case((2, 15, 32, 32), (16, 15, 3, 3), padding=(1, 1), dtype=np.float32), ["direct"] * 3),
     "3x3, many channels": (Case((2, 32, 32, 32), (48, 32, 3, 3), padding=(1, 1), dtype=np.float32), ["winograd"] * 3),

@@ -27,6 +27,7 @@ FEW = 8  # output channels of a pointwise convolution that can better be the row
 PIXELS = 512  # about how many pixels a sum in float32 has
 RUN = 128  # of them, so many at a time: they stay in the first-level cache
 TASKS = 16  # at least so many pieces of work, where there are enough
+STRAIGHT = 64  # up to so many channels, pixels are close enough together in memory to be read where they lie
 SUMS = 2**22  # bytes of sums that the pieces may have together
 f32 = np.float32
 copy_pixels = linear_map(((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))  # four of them
@@ -88,11 +89,13 @@ def _sum_pixels(x, gy, geometry, sums):
     pieces, blocks, places, rows_all, padded = sums.shape
     group_channels, group_outputs, group_blocks = channels // groups, outputs // groups, blocks // groups
     across, columns = width // joined, (out_width - 1) * stride_x + dilation_x * (width - 1) + 1
-    pixel = channels if channels <= 16 and groups == 1 else 16  # numbers from one pixel of a panel to the next
+    no_border = before_y == before_x == 0
+    close = groups == 1 and (channels <= 16 or (channels <= STRAIGHT and places == 1 and no_border))
+    pixel = channels if close else 16  # numbers from one pixel to the next
     span, run = (band - 1) * stride_y + dilation_y * (height - 1) + 1, min(max(1, 128 // out_width), band)
     flat_x, flat_gy, bands = x.reshape(-1), gy.reshape(-1), (out_height + band - 1) // band
-    straight = groups == 1 and outputs == padded and outputs <= 16  # the gradient is a panel as it is
-    inside = pixel == channels and columns <= x_width and before_x == before_y == 0  # images are panels as they are
+    straight = groups == 1 and outputs == padded and outputs <= STRAIGHT  # the gradient is read where it lies
+    inside = close and no_border and columns <= x_width  # images are read where they lie
     row = x_width if inside else columns
     jumps = np.empty(run, np.int64)
     for t in range(run):
@@ -125,8 +128,8 @@ def _sum_pixels(x, gy, geometry, sums):
                 lanes = min(16, (group + 1) * group_channels - c)
                 pixels, origin = copies, 0
                 if inside:
-                    pixels, origin = flat_x, (image * x_height + y) * x_width * channels
-                elif pixel == channels:
+                    pixels, origin = flat_x, (image * x_height + y) * x_width * channels + c
+                elif close:
                     copy_band(flat_x, image, x_height, x_width, channels, y, -before_x, rows, columns, copies)
                 else:
                     left, right = min(before_x, columns), max(min(columns, x_width + before_x), 0)
@@ -149,13 +152,17 @@ def _sum_pixels(x, gy, geometry, sums):
                         for block in range(0, group_outputs, 16):
                             wide = min(16, padded - block)
                             if straight:
-                                b, b0 = flat_gy, (image * out_height + top + m) * out_width * outputs
+                                b, b0, b_step = (
+                                    flat_gy,
+                                    (image * out_height + top + m) * out_width * outputs + block,
+                                    outputs,
+                                )
                             else:
-                                b, b0 = factors, block * band * out_width + m * out_width * wide
+                                b, b0, b_step = factors, block * band * out_width + m * out_width * wide, wide
                             c0 = t * rows_all * padded + block
                             multiply_rows(
-                                lanes, wide, pixels, a0, 1, stride_x * pixel, jumps, 0, min(run, count - m), out_width, b, b0, wide,
-                                some_sums, c0, padded, some_sums, c0, padded,
+                                lanes, wide, pixels, a0, 1, stride_x * pixel, jumps, 0, min(run, count - m), out_width,
+                                b, b0, b_step, some_sums, c0, padded, some_sums, c0, padded,
                             )  # fmt: skip
                 total = sums[piece, panel].reshape(-1)
                 for i in range(len(some_sums)):
