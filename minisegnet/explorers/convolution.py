@@ -101,10 +101,10 @@ def _picture(
     gap = 40.0
     # As large as the width allows: input, kernel, products and output side by side, the last two with room for "−2187".
     longest = max(len(format_value(v)) for v in result.ravel())
-    share = {4: 1.55, 5: 1.9}.get(longest, 1.25)
+    share = {3: 1.4, 4: 1.6, 5: 1.9}.get(longest, 1.25)
     cell = min((746 - 3 * gap) / (side + span + share * (k + out)), 44 if channels == 1 else 26)
     wide, size = share * cell, min(max(16.0, 0.52 * cell), 21)
-    block = side * cell + 36
+    block = max(side * cell, k * wide) + 36
     height = max(channels * block, out * wide + 36) + 46
     canvas = Canvas(760, height, f"Convolution with a {k} × {k} kernel")
     top, left = place[0] * stride, place[1] * stride
@@ -112,7 +112,8 @@ def _picture(
     products = window * w
     tall = height - 46
     for c in range(channels):
-        y = 34 + (tall - channels * block) / 2 + c * block
+        middle = 34 + (tall - channels * block) / 2 + c * block + (block - 36) / 2
+        y = middle - side * cell / 2
         active = (int(now[1]), int(now[2])) if now is not None and int(now[0]) == c else None
 
         def role(i: int, j: int, active: tuple[int, int] | None = active) -> str:
@@ -130,7 +131,6 @@ def _picture(
         label = f"{name} {inner} × {inner}{ring}"
         where = grid(canvas, 4, y, padded[c].tolist(), role=role, cell=cell, size=size, label=label)
         x = where.right + gap
-        middle = y + side * cell / 2
         canvas.text(where.right + gap / 2, middle + 9, "∗", size=30, bold=True)
         label = "kernel" if c == 0 else ""
         weights = kernel(canvas, x, middle - span * cell / 2, w[c], dilation, active, cell=cell, size=size, label=label)
@@ -151,7 +151,7 @@ def _picture(
     grid(
         canvas, min(right + gap, 752 - text_width(label) - 8), y, numbers, role=done, cell=wide, size=size, label=label
     )
-    entries = [("tap", "multiplied"), ("kernel", "weight"), ("output", "sum of the products")]
+    entries = [("tap", "multiplied"), ("kernel", "weight"), ("output", "their sum")]
     entries += [("padding", "zero padding")] * (padding > 0) + [("window", "skipped")] * (dilation > 1)
     entries += [("active", "this product")] * (now is not None)
     legend(canvas, 4, height - 8, entries, gap=16)

@@ -69,6 +69,7 @@ DRAWING_STYLE = """
 .ms-picture { flex: 3 1 480px; max-width: 760px; min-width: 0; }
 .ms-words { flex: 2 1 300px; min-width: 0; overflow-wrap: break-word; }
 .ms-words p { margin: .35em 0; }
+.ms-picture:has(> img) { flex: 0 1 auto; }
 .ms-picture svg { display: block; height: auto; }
 .ms-words .code { font-size: 15px; } .ms-words code { white-space: pre-wrap; }
 .ms-words .text-twin { border-left: 4px solid #D55E00; padding-left: 10px; }
@@ -77,7 +78,10 @@ DRAWING_STYLE = """
 .ms-projector .ms-picture svg { max-width: none !important; max-height: 64vh; }
 .ms-projector :is(p, code, label, button, select, option, input, .code, .widget-label, .widget-readout, .widget-html,
   .widget-html-content, .widget-dropdown select) { font-size: 26px !important; line-height: 1.4; height: auto; }
-.ms-projector .widget-inline-hbox { height: auto; width: auto; min-width: 420px; }
-.ms-projector .widget-inline-hbox .widget-label { width: auto; min-width: 130px; }
+.ms-projector .widget-inline-hbox { height: auto; }
+.ms-projector .widget-hslider { width: 420px !important; }
+.ms-projector .widget-hslider .widget-label { width: auto !important; min-width: 130px; }
+.ms-projector .widget-text { width: 84px !important; }
+.ms-projector .ms-picture img { height: 64vh !important; width: auto; }
 @media print { .ms-drawing { color: #000; } }
 """

@@ -75,7 +75,10 @@ class Explorer(Panel):
             button.on_click(lambda _, key=key: self.reset() if key == "reset" else self.choose(key))
             buttons.append(button)
         self.projector = widgets.ToggleButton(
-            value=False, description="projector", tooltip="large type, the picture as wide as the page"
+            value=False,
+            description="projector",
+            tooltip="large type, the picture as wide as the page",
+            layout={"width": "max-content"},
         )
         self.projector.observe(
             lambda change: self.add_class("ms-projector") if change["new"] else self.remove_class("ms-projector"),

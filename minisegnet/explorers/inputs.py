@@ -48,7 +48,7 @@ class SliderInput(widgets.HBox):
             self.play = widgets.Play(min=0, max=len(self._values) - 1, interval=600, description=control.label)
             self.play.observe(self._played, "value")
             children.append(self.play)
-        super().__init__(children, layout={"width": "auto"})
+        super().__init__(children, layout={"width": "auto", "margin": "0 14px 0 0"})
         self.value = control.start
         self.slider.observe(self._slid, "value")
         self.observe(self._set, "value")

@@ -2,7 +2,7 @@
 
 ``overlay_image`` and ``error_image`` need NumPy alone; the others import Matplotlib when they are first called, never
 ``pyplot``: no global state, no figure that stays open. A notebook shows the returned figure, ``describe`` says in one
-sentence what it shows, ``save`` writes it to a file.
+sentence what it shows, ``save`` writes it to a file. Drawings (``svg``, ``svg_grid``, ``svg_network``) are SVG text.
 """
 
 from typing import Any
@@ -12,10 +12,14 @@ from .curves import curves
 from .overlay import error_map, gallery, overlay, show
 from .panels import label_legend
 from .raster import as_image, as_labels, error_counts, error_image, overlay_image
+from .svg import Canvas, Svg
+from .svg_network import network
 
 __all__ = [
     "ERROR_STYLES",
     "OKABE_ITO",
+    "Canvas",
+    "Svg",
     "as_image",
     "as_labels",
     "class_colors",
@@ -26,6 +30,7 @@ __all__ = [
     "error_map",
     "gallery",
     "label_legend",
+    "network",
     "overlay",
     "overlay_image",
     "save",

@@ -15,6 +15,8 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from .svg import Svg
+
 _TRIM: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.06}  # no empty space around what is drawn
 _SHARPNESS = 1.25  # pixels stored per pixel shown
 _LARGEST_PNG = 120_000  # bytes; noisy tissue takes a megabyte as PNG, and a tenth of that as JPEG
@@ -68,26 +70,33 @@ def new_picture(width: float, height: float, twin: str = "") -> Picture:
 
 def describe(figure: Any) -> str:
     """Return the sentence that says what a figure of this package shows, with its numbers."""
-    if not isinstance(figure, Picture):
+    if not isinstance(figure, (Picture, Svg)):
         raise TypeError(f"describe knows the figures of minisegnet.figures, got a {type(figure).__name__}")
     return figure.twin
 
 
 def save(figure: Any, path: str | Path, dpi: float = 200) -> Path:
-    """Write a figure, or an image (H, W, 3), to a file: .png, .svg, .pdf, .jpg; complete or not at all.
+    """Write a figure, a drawing, or an image (H, W, 3), to a file: .png, .svg, .pdf, .jpg; complete or not at all.
 
-    The same figure gives the same bytes: no date, no random identifiers. An image can be written as .png or .jpg only.
+    The same figure gives the same bytes: no date, no random identifiers. An image can be written as .png or .jpg only; a
+    drawing (SVG text, such as ``explorer.drawing.picture``) as .svg, and through CairoSVG as .png or .pdf.
     Returns the path. Raises ``ValueError`` for another suffix and ``OSError`` where the file cannot be written.
     """
     from ..storage import atomic_write
+    from . import svg_file
 
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
-    allowed = ("png", "svg", "pdf", "jpg") if isinstance(figure, Figure) else ("png", "jpg")
+    drawing = svg_file.is_svg(figure)
+    allowed = (
+        svg_file.KINDS if drawing else ("png", "svg", "pdf", "jpg") if isinstance(figure, Figure) else ("png", "jpg")
+    )
     if kind not in allowed:
         raise ValueError(f"path must end in {', '.join('.' + k for k in allowed)}; got {str(path)!r}")
     buffer = io.BytesIO()
-    if isinstance(figure, Figure):
+    if drawing:
+        buffer.write(svg_file.encode(figure, kind, dpi))
+    elif isinstance(figure, Figure):
         plain = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
         with matplotlib.rc_context({"svg.hashsalt": "minisegnet", "svg.fonttype": "none"}):
             figure.savefig(buffer, format=kind, dpi=dpi, metadata=plain, **_TRIM)

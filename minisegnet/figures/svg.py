@@ -159,7 +159,7 @@ class Canvas:
     def shade(self, x: float, y: float, width: float, height: float, share: float, color: str = "blue") -> None:
         """Lay a colour over a rectangle, stronger where ``share`` (0 to 1) is larger."""
         place = f'x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}" rx="3"'
-        self._parts.append(f'<rect {place} fill="{OKABE_ITO[color]}" fill-opacity="{number(0.72 * share)}"/>')
+        self._parts.append(f'<rect {place} fill="{OKABE_ITO[color]}" fill-opacity="{number(0.55 * share)}"/>')
 
     def line(
         self, x1: float, y1: float, x2: float, y2: float, *, color: str = "", width: float = 1.5, faint: bool = False
