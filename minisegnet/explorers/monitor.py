@@ -24,7 +24,7 @@ from .watched_pictures import dice_formula, dice_of_pictures, jpeg, mosaic, pred
 if TYPE_CHECKING:
     from ..training import TrainingState
 
-DRAWING_SHARE, PREDICTION_SHARE = 0.007, 0.013  # of the time since the start, at most
+DRAWING_SHARE, PREDICTION_SHARE = 0.006, 0.01  # of the time since the start, at most
 FRAME_SECONDS, PREDICTION_SECONDS, LINE_SECONDS = 0.3, 2.0, 10.0
 CODE = (
     "<p>here: <code>fit(…, callbacks=[explorers.monitor(x, y)])</code> &nbsp; "

@@ -76,7 +76,7 @@ def duration(seconds: float) -> str:
 
 def headline(numbers: Numbers) -> str:
     """Return how far it is: "step 120 of 400 · about 14 s left"."""
-    steps = f"{numbers.step} of {numbers.total} steps" if numbers.total is not None else f"{numbers.step} steps"
+    steps = f"{numbers.step:,} of {numbers.total:,} steps" if numbers.total is not None else f"{numbers.step:,} steps"
     if numbers.ending is not None:
         return f"{ENDINGS[numbers.ending]}: {steps} in {duration(numbers.seconds)}"
     if not numbers.step:
@@ -171,7 +171,7 @@ def _axes(parts: list[str], name: str, top: int, height: int, low: float, high: 
     if label:
         for step, anchor in ((0, "start"), (end, "end")):
             x = place(step, low)[0]
-            parts.append(f'<text x="{x}" y="{top + height + 22}" text-anchor="{anchor}">{step}</text>')
+            parts.append(f'<text x="{x}" y="{top + height + 22}" text-anchor="{anchor}">{step:,}</text>')
         parts.append(f'<text x="{LEFT + WIDTH / 2}" y="{top + height + 22}" text-anchor="middle">step</text>')
     return place
 

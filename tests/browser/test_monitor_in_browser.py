@@ -40,7 +40,7 @@ def test_it_moves_while_the_cell_runs_and_the_stop_button_ends_it_by_keyboard(ru
     page = running.page
     stop = page.get_by_role("button", name="Stop")
     stop.wait_for(timeout=180_000)
-    page.wait_for_function(f"() => / of 100000 steps/.test(({TEXT})())", timeout=180_000)
+    page.wait_for_function(f"() => / of 100,000 steps/.test(({TEXT})())", timeout=180_000)
     first = page.evaluate(TEXT)
     page.wait_for_function(f"first => ({TEXT})() !== first", arg=first)
     page.locator(".ms-panel .text-twin").wait_for(timeout=120_000)  # after the first prediction

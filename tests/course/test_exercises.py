@@ -343,3 +343,11 @@ def test_stubs_of_every_exercise_are_not_attempted_yet():
         space = {}
         exec(f"def {chosen.signature}:\n    ...", space)
         assert check(space[chosen.solve.__name__], name).passed is None
+
+
+def test_no_product_is_read_as_emphasis_by_markdown():
+    for chosen in EXERCISES.values():
+        for text in (chosen.task, chosen.praise, *chosen.hints, *(m.diagnosis for m in chosen.misconceptions)):
+            plain = re.sub(r"`[^`]*`", "", text)
+            left = re.sub(r"(?<![\w)*])(\*\*?)[A-Za-z][^*]*\1(?![\w(*])", "", plain)
+            assert "*" not in left, (chosen.name, left)

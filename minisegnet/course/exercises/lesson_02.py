@@ -101,7 +101,7 @@ window moves by `stride`. Loops are welcome; so is `sliding_window_view`.""",
         Misconception(
             "the stride is ignored",
             lambda input, weight, stride: conv2d(input, weight, (1, 1)),
-            "The window moves by one pixel whatever `stride` says. With stride s, output cell i begins at input row i*s.",
+            "The window moves by one pixel whatever `stride` says. With stride s, output cell i begins at input row `i*s`.",
         ),
         Misconception(
             "rows and columns of the stride swapped",

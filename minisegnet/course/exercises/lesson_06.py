@@ -83,14 +83,14 @@ DILATED_CONV = Exercise(
     title="dilated convolution",
     task="""`input` is (N, C, H, W), `weight` (O, C, KH, KW), `dilation` a pair (rows, columns). A convolution, but the kernel's
 weights read pixels that lie `dilation` apart: weight (y, x) of output cell (i, j) meets input pixel
-(i + y*dilation[0], j + x*dilation[1]). Stride 1, no padding.""",
+`(i + y*dilation[0], j + x*dilation[1])`. Stride 1, no padding.""",
     solve=dilated_conv2d,
     cases=_cases,
     tolerance=1e-4,
     hints=(
         "Draw three taps at rate 2 on a line of cells: from the first to the last, how many cells do they span? That span, "
         "not the number of weights, decides how many places there are.",
-        "The span is (K - 1) * d + 1, so OH = H - (KH - 1) * dilation[0]. Loop over the *weights* (y, x): each meets one "
+        "The span is `(K - 1) * d + 1`, so `OH = H - (KH - 1) * dilation[0]`. Loop over the *weights* (y, x): each meets one "
         "shifted rectangle of the input, of the output's size.",
         "For each y and x: `part = input[:, :, y*dilation[0] : y*dilation[0]+OH, x*dilation[1] : x*dilation[1]+OW]`, then "
         '`output += np.einsum("nchw,oc->nohw", part, weight[:, :, y, x])`.',
@@ -111,8 +111,8 @@ weights read pixels that lie `dilation` apart: weight (y, x) of output cell (i, 
         Misconception(
             "an enlarged kernel",
             _repeated_whole,
-            "You enlarge the kernel to K*d by repeating its weights. Dilation adds no weights: KH x KW products a cell, "
-            "spread over a span of (K - 1)*d + 1.",
+            "You enlarge the kernel to `K*d` by repeating its weights. Dilation adds no weights: KH x KW products a cell, "
+            "spread over a span of `(K - 1)*d + 1`.",
         ),
         Misconception(
             "the rate counts the cells between",
@@ -142,13 +142,13 @@ weights read pixels that lie `dilation` apart: weight (y, x) of output cell (i, 
             "the size is kept by padding",
             _same_size,
             "You surrounded the image with zeros so that its size stays. Networks often do, by `padding=dilation` for 3x3; "
-            "here there is no padding, and (K - 1)*d rows are lost.",
+            "here there is no padding, and `(K - 1)*d` rows are lost.",
         ),
         Misconception(
             "a span of K*d",
             _window_of_k_times_d,
-            "Your output is d - 1 rows too short: you count a span of K*d. After the last tap comes no gap: "
-            "the span is (K - 1)*d + 1.",
+            "Your output is d - 1 rows too short: you count a span of `K*d`. After the last tap comes no gap: "
+            "the span is `(K - 1)*d + 1`.",
         ),
     ),
     praise="The same weights, the same number of products, a wider view.",

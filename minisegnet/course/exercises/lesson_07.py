@@ -114,14 +114,14 @@ MAX_UNPOOL = Exercise(
     name="max-unpool",
     title="max-unpooling",
     task="""Max-pooling left `values` (N, C, OH, OW) and its switches, `indices` of the same shape: for each value the place
-where it was found, row * W + column in its own plane of `size` (H, W). Return (N, C, H, W): zeros, with each value back at
+where it was found, `row * W + column` in its own plane of `size` (H, W). Return (N, C, H, W): zeros, with each value back at
 its place. Where windows overlapped, two equal values may share a place: it holds that value once.""",
     solve=max_unpool2d,
     cases=_cases,
     hints=(
         "Index 6 in a plane that is 4 wide: which row, which column? Which operation gives the one, which the other?",
         "`row, column = divmod(index, W)`, with W = size[1]. Begin with `np.zeros((N, C, H, W), values.dtype)`; each of the "
-        "N*C planes has its own switches.",
+        "N times C planes has its own switches.",
         "In four loops: `row, column = divmod(indices[n, c, i, j], size[1])`, then "
         "`planes[n, c, row, column] = values[n, c, i, j]`.",
     ),
@@ -141,7 +141,7 @@ its place. Where windows overlapped, two equal values may share a place: it hold
         Misconception(
             "columns before rows",
             _transposed,
-            "You read the index as column * H + row: planes lie in memory row by row, so it is row * W + column.",
+            "You read the index as `column * H + row`: planes lie in memory row by row, so it is `row * W + column`.",
         ),
         Misconception(
             "divided by the height",
