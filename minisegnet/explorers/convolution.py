@@ -251,6 +251,6 @@ def convolution(**state: Any) -> Explorer:
             "dilation 2": {"dilation": 2, "padding": 2, "position": 12},
         },
         name="convolution",
-        page={"channels": (1,), "size": (4, 5), "kernel_size": (3,), "product": (0,)},
+        page={"channels": (1,), "size": (4, 5), "kernel_size": (3,), "stride": (1, 2), "product": (0,)},
         state=state,
     )

@@ -172,3 +172,11 @@ def test_rates_never_leave_the_picture():
 def test_a_saved_page_is_small(name, keep, tmp_path):
     page = getattr(explorers, name)().save_html(tmp_path / "page.html", **keep)
     assert 20_000 < page.stat().st_size < 1_500_000
+
+
+def test_the_whole_page_of_the_convolution_fits(tmp_path):
+    page = explorers.convolution().save_html(tmp_path / "page.html")
+    assert page.stat().st_size < 3_000_000
+    text = page.read_text(encoding="utf-8")
+    assert all(f'"{name}"' in text for name in ("slide: 3 × 3, stride 2, pad 1", "an edge", "dilation 2"))
+    assert '"three channels"' not in text  # the page keeps one channel
