@@ -42,7 +42,7 @@ def ways_of(case, monkeypatch):
     [
         (((1, 16, 40, 90), (16, 16, 3, 3)), [*WAYS[:1] * 2, "_sum_parts"]),
         (((1, 56, 92, 92), (64, 56, 3, 3)), [*WAYS[:1] * 2, "_sum_tiles"]),
-        (((1, 96, 8, 8), (96, 96, 3, 3)), ["_convolve_deep", "_convolve_deep", "_sum_deep"]),
+        (((1, 136, 8, 8), (72, 136, 3, 3)), ["_convolve_deep", "_convolve_deep", "_sum_deep"]),
     ],
 )
 def test_winograd_takes_each_way_where_it_is_meant(case, ways, monkeypatch):

@@ -29,7 +29,6 @@ from ..buffers import empty
 from .numba_cpu_tile import COLUMNS
 from .numba_cpu_winograd_product import BLOCK
 from .numba_cpu_winograd_tiles import (
-    add_products,
     gradient_tile,
     input_tile,
     multiply_panels,
@@ -44,6 +43,7 @@ OPTIONS: Any = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"co
 PART = 2**18  # bytes of transformed tiles that a thread works on at a time: they stay in its second cache
 DEEP = 2**23  # with fewer bytes in all tiles together a layer is deep: its images are few and its weights many
 PARTS = 16  # sums over tiles are added up in so many parts, where they are small
+SOME = 128  # input channels whose transformed weights, for sixteen output channels, stay in the second cache
 LINE = 16  # numbers between two tiles, a line of the cache: what lies as far apart must not fall into the same lines
 f32 = np.float32
 
@@ -102,16 +102,16 @@ def conv2d_grad_weight(
     if count == 0:
         grad_weight[:] = 0
     elif 36 * 4 * c_rows * blocks * COLUMNS <= PART < count * per_tile:
-        at_once = max(PART // per_tile, BLOCK) | 1  # odd, so that what lies as far apart does not meet in the cache
+        at_once = max(PART // per_tile, BLOCK)
         groups = -(-count // (at_once * PARTS))
         sums = empty((-(-count // (at_once * groups)), 36, c_rows, blocks * COLUMNS), f32)
         _sum_parts(*images, at_once, groups, sums)
         _weight_from_sums(sums, grad_weight)
     elif count * per_tile <= DEEP:
-        v, u = _transformed(count | 1, channels, blocks, outputs)
-        _sum_deep(*images, count | 1, blocks, v, u, grad_weight)
+        v, u = _transformed(count, channels, blocks, outputs)
+        _sum_deep(*images, blocks, v, u, grad_weight)
     else:
-        at_once = max(DEEP // per_tile, BLOCK) | 1
+        at_once = max(DEEP // per_tile, BLOCK)
         v, u = _transformed(at_once, channels, blocks, outputs)
         sums = empty((1, 36, c_rows, blocks * COLUMNS), f32)
         sums[:] = 0
@@ -132,7 +132,7 @@ def _room(rows: int) -> int:
 
 def _transformed(tiles: int, channels: int, blocks: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
     """Return flat memory for so many tiles of the input and of the output's gradient."""
-    v, u = empty((36 * tiles * channels + BLOCK,), f32), empty((36 * tiles * blocks * COLUMNS,), f32)
+    v, u = empty((36 * (tiles * channels + LINE),), f32), empty((36 * (tiles * blocks * COLUMNS + LINE),), f32)
     if outputs % COLUMNS:
         u[:] = 0  # the columns beyond the last channel are multiplied as well
     return v, u
@@ -163,10 +163,10 @@ def _convolve(
     bias = np.ascontiguousarray(start), f32(floor)
     if count * per_tile <= DEEP and 36 * 4 * channels * blocks * COLUMNS > 4 * PART:
         room = _room(count)
-        v, m = empty((room * (36 * channels + LINE),), f32), empty((room * (36 * blocks * COLUMNS + LINE),), f32)
+        v, m = (empty((36 * (room * numbers + LINE),), f32) for numbers in (channels, blocks * COLUMNS))
         _convolve_deep(*images, flat_weight, o_step, c_step, turned, *bias, blocks, v, m)
     elif count:
-        panels = empty((36 * blocks * channels * COLUMNS,), f32)
+        panels = empty((36 * (blocks * channels * COLUMNS + LINE),), f32)
         _transform_weight(flat_weight, outputs, channels, o_step, c_step, turned, panels)
         at_once = _room(max(1, PART // per_tile - BLOCK // 2))
         groups = max(1, -(-count // (at_once * 4 * get_num_threads())))
@@ -181,7 +181,7 @@ def _transform_weight(flat, outputs, channels, o_step, c_step, turned, panels):
     for job in prange(blocks * parts):
         block = np.int64(job) // parts
         first = (np.int64(job) - block * parts) * 16
-        w, step = np.empty(9 * 256, np.float32), blocks * channels * 16
+        w, step = np.empty(9 * 256, np.float32), blocks * channels * 16 + LINE
         count, place = min(16, channels - first), (block * channels + first) * 16
         weight_panel(flat, outputs, o_step, c_step, turned, block, first, count, w, panels, place, step)
 
@@ -206,8 +206,8 @@ def _convolve_tiles(
                 input_tile(x, x_shape, image, y - top, xx - left, down, right, zeros, window, v, v0, channels)
             for place in range(36):
                 multiply_panels(
-                    count, v, place * channels, v_row, channels, outputs,
-                    panels, place * blocks * channels * 16, channels * 16, m, place * padded, m_row,
+                    False, count, v, place * channels, v_row, 1, channels, outputs,
+                    panels, place * (blocks * channels * 16 + LINE), channels * 16, m, place * padded, m_row,
                 )  # fmt: skip
             for t in range(count):
                 image, y, xx = place_of(first + t, ys, xs)
@@ -239,28 +239,35 @@ def _convolve_deep(
 ):
     """Few tiles, many weights: each thread transforms sixteen output channels' weights and uses them up, on all tiles."""
     channels, outputs, padded = x_shape[3], out_shape[3], blocks * 16
-    tiles, v_row, m_row = x_shape[0] * len(ys) * len(xs), 36 * channels + LINE, 36 * padded + LINE
+    tiles = x_shape[0] * len(ys) * len(xs)
+    room = (tiles + 11) // 12 * 12
+    v_step, m_step = room * channels + LINE, room * padded + LINE
     zeros = np.zeros(channels, np.float32)
     for tile in prange(tiles):
         t, window = np.int64(tile), np.empty(36 * channels, np.float32)
         image, y, xx = place_of(t, ys, xs)
-        v0 = t * v_row
-        input_tile(x, x_shape, image, y - top, xx - left, down, right, zeros, window, v, v0, channels)
+        v0 = t * channels
+        input_tile(x, x_shape, image, y - top, xx - left, down, right, zeros, window, v, v0, v_step)
     for job in prange(blocks):
         block = np.int64(job)
-        panels, w = np.empty(36 * channels * 16, np.float32), np.empty(9 * 256, np.float32)
-        for first in range(0, channels, 16):
-            count, place = min(16, channels - first), first * 16
-            weight_panel(weight, outputs, o_step, c_step, turned, block, first, count, w, panels, place, channels * 16)
-        for place in range(36):
-            multiply_panels(
-                tiles, v, place * channels, v_row, channels, min(16, outputs - block * 16),
-                panels, place * channels * 16, 0, m, place * padded + block * 16, m_row,
-            )  # fmt: skip
+        p_step = 16 * SOME + LINE
+        panels, w = np.empty(36 * p_step, np.float32), np.empty(9 * 256, np.float32)
+        for begin in range(0, channels, SOME):
+            depth = min(SOME, channels - begin)
+            for c in range(0, depth, 16):
+                count = min(16, depth - c)
+                weight_panel(
+                    weight, outputs, o_step, c_step, turned, block, begin + c, count, w, panels, c * 16, p_step
+                )
+            for place in range(36):
+                multiply_panels(
+                    begin > 0, tiles, v, place * v_step + begin, channels, 1, depth, min(16, outputs - block * 16),
+                    panels, place * p_step, 0, m, place * m_step + block * 16, padded,
+                )  # fmt: skip
     for tile in prange(tiles):
         t, window = np.int64(tile), np.empty(16 * outputs, np.float32)
         image, y, xx = place_of(t, ys, xs)
-        output_tile(m, t * m_row, padded, bias, floor, window, out, out_shape, image, y, xx, down, right)
+        output_tile(m, t * padded, m_step, bias, floor, window, out, out_shape, image, y, xx, down, right)
 
 
 @njit(**OPTIONS)
@@ -271,26 +278,27 @@ def _sum_parts(x, x_shape, gy, gy_shape, top, left, down, right, ys, xs, at_once
     """
     channels, outputs, rows, padded = x_shape[3], gy_shape[3], sums.shape[2], sums.shape[3]
     tiles = x_shape[0] * len(ys) * len(xs)
+    v_step, u_step = at_once * channels + LINE, at_once * padded + LINE
     zeros = np.zeros(max(channels, outputs), np.float32)
     flat_sums, size = sums.reshape(-1), 36 * rows * padded
     for part in prange(len(sums)):
         begin, s0 = np.int64(part) * at_once * groups, np.int64(part) * size
         for i in range(s0, s0 + size):
             flat_sums[i] = np.float32(0)
-        v, u = np.empty(36 * at_once * channels + 12, np.float32), np.zeros(36 * at_once * padded, np.float32)
+        v, u = np.empty(36 * v_step, np.float32), np.zeros(36 * u_step, np.float32)
         window = np.empty(36 * max(channels, outputs), np.float32)
         for first in range(begin, min(tiles, begin + at_once * groups), at_once):
             count = min(at_once, tiles - first)
             for t in range(count):
                 image, y, xx = place_of(first + t, ys, xs)
-                v0, v_step = t * channels, at_once * channels
+                v0 = t * channels
                 input_tile(x, x_shape, image, y - top, xx - left, down, right, zeros, window, v, v0, v_step)
-                u0, u_step = t * 16, at_once * padded
+                u0 = t * 16
                 gradient_tile(gy, gy_shape, image, y, xx, down, right, zeros, window, u, u0, at_once * 16, u_step)
             for place in range(36):
-                add_products(
-                    channels, v, place * at_once * channels, channels, count, outputs,
-                    u, place * at_once * padded, at_once * 16, flat_sums, s0 + place * rows * padded, padded,
+                multiply_panels(
+                    True, channels, v, place * v_step, 1, channels, count, outputs,
+                    u, place * u_step, at_once * 16, flat_sums, s0 + place * rows * padded, padded,
                 )  # fmt: skip
 
 
@@ -299,6 +307,7 @@ def _sum_tiles(x, x_shape, gy, gy_shape, top, left, down, right, ys, xs, at_once
     """The same for more channels: the threads share the sums, (1, 36, C, O), and the transformed tiles."""
     channels, outputs, rows, padded = x_shape[3], gy_shape[3], sums.shape[2], sums.shape[3]
     tiles, jobs = x_shape[0] * len(ys) * len(xs), rows // 12
+    v_step, u_step = at_once * channels + LINE, at_once * padded + LINE
     zeros = np.zeros(max(channels, outputs), np.float32)
     flat_sums = sums.reshape(-1)
     for first in range(0, tiles, at_once):
@@ -307,47 +316,49 @@ def _sum_tiles(x, x_shape, gy, gy_shape, top, left, down, right, ys, xs, at_once
             window = np.empty(36 * max(channels, outputs), np.float32)
             for t in range(np.int64(group) * 16, min(np.int64(group) * 16 + 16, count)):
                 image, y, xx = place_of(first + t, ys, xs)
-                v0, v_step = t * channels, at_once * channels
+                v0 = t * channels
                 input_tile(x, x_shape, image, y - top, xx - left, down, right, zeros, window, v, v0, v_step)
-                u0, u_step = t * 16, at_once * padded
+                u0 = t * 16
                 gradient_tile(gy, gy_shape, image, y, xx, down, right, zeros, window, u, u0, at_once * 16, u_step)
         for job in prange(36 * jobs):
             place = np.int64(job) // jobs
             c = (np.int64(job) - place * jobs) * 12
-            add_products(
-                min(12, channels - c), v, place * at_once * channels + c, channels, count, outputs,
-                u, place * at_once * padded, at_once * 16, flat_sums, (place * rows + c) * padded, padded,
+            multiply_panels(
+                True, min(12, channels - c), v, place * v_step + c, 1, channels, count, outputs,
+                u, place * u_step, at_once * 16, flat_sums, (place * rows + c) * padded, padded,
             )  # fmt: skip
 
 
 @njit(**OPTIONS)
-def _sum_deep(x, x_shape, gy, gy_shape, top, left, down, right, ys, xs, room, blocks, v, u, grad_weight):
+def _sum_deep(x, x_shape, gy, gy_shape, top, left, down, right, ys, xs, blocks, v, u, grad_weight):
     """All tiles at once: each thread brings the sums of twelve input channels home as soon as they are complete."""
     channels, outputs, padded = x_shape[3], gy_shape[3], blocks * 16
     tiles = x_shape[0] * len(ys) * len(xs)
+    v_step, u_step = tiles * channels + LINE, tiles * padded + LINE
+    s_step = 12 * padded + LINE
     zeros = np.zeros(max(channels, outputs), np.float32)
     flat = grad_weight.reshape(-1)
     for tile in prange(tiles):
         t, window = np.int64(tile), np.empty(36 * max(channels, outputs), np.float32)
         image, y, xx = place_of(t, ys, xs)
-        v0, v_step = t * channels, room * channels
+        v0 = t * channels
         input_tile(x, x_shape, image, y - top, xx - left, down, right, zeros, window, v, v0, v_step)
-        u0, u_step = t * 16, room * padded
-        gradient_tile(gy, gy_shape, image, y, xx, down, right, zeros, window, u, u0, room * 16, u_step)
+        u0 = t * 16
+        gradient_tile(gy, gy_shape, image, y, xx, down, right, zeros, window, u, u0, tiles * 16, u_step)
     for job in prange((channels + 11) // 12):
         c = np.int64(job) * 12
         rows = min(12, channels - c)
-        sums, w = np.zeros(36 * 12 * padded, np.float32), np.empty(12 * 9 * padded, np.float32)
+        sums, w = np.zeros(36 * s_step, np.float32), np.empty(9 * s_step, np.float32)
         for place in range(36):
-            add_products(
-                rows, v, place * room * channels + c, channels, tiles, outputs,
-                u, place * room * padded, room * 16, sums, place * 12 * padded, padded,
+            multiply_panels(
+                False, rows, v, place * v_step + c, 1, channels, tiles, outputs,
+                u, place * u_step, tiles * 16, sums, place * s_step, padded,
             )  # fmt: skip
-        transform_sums(rows * padded, sums, 0, 72 * padded, 12 * padded, w, 0, 36 * padded, 12 * padded)
+        transform_sums(rows * padded, sums, 0, 6 * s_step, s_step, w, 0, 3 * s_step, s_step)
         for o in range(outputs):
             for r in range(rows):
                 for k in range(9):
-                    flat[(o * channels + c + r) * 9 + k] = w[(k * 12 + r) * padded + o]
+                    flat[(o * channels + c + r) * 9 + k] = w[k * s_step + r * padded + o]
 
 
 @njit(**OPTIONS)

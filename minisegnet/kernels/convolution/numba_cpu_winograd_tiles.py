@@ -145,22 +145,16 @@ def weight_panel(flat, outputs, o_step, c_step, turned, block, first, count, w, 
 
 
 @njit(**OPTIONS)
-def multiply_panels(rows, v, v0, row, depth, columns, panels, p0, block_step, m, m0, m_row):
-    """Write one of the 36 products, (rows x depth) (depth x columns), into m[m0:]; panels: sixteen columns each."""
+def multiply_panels(adds, rows, v, v0, row, step, depth, columns, panels, p0, block_step, m, m0, m_row):
+    """Write one of the 36 products, (rows x depth) (depth x columns), to m[m0:], or add it; panels: sixteen columns each."""
     for j in range(0, columns, 16):
         panel = p0 + j // 16 * block_step
         if columns - j <= 8:
-            narrow_product(rows, v, v0, row, 1, depth, panels, panel, m, m0 + j, m_row)
+            if adds:
+                add_narrow_product(rows, v, v0, row, step, depth, panels, panel, m, m0 + j, m_row)
+            else:
+                narrow_product(rows, v, v0, row, step, depth, panels, panel, m, m0 + j, m_row)
+        elif adds:
+            add_wide_product(rows, v, v0, row, step, depth, panels, panel, m, m0 + j, m_row)
         else:
-            wide_product(rows, v, v0, row, 1, depth, panels, panel, m, m0 + j, m_row)
-
-
-@njit(**OPTIONS)
-def add_products(rows, v, v0, step, depth, columns, u, u0, block_step, sums, s0, s_row):
-    """Add one of the 36 products, (depth x rows)^T (depth x columns), to sums[s0:]; u: sixteen columns each."""
-    for j in range(0, columns, 16):
-        block = u0 + j // 16 * block_step
-        if columns - j <= 8:
-            add_narrow_product(rows, v, v0, 1, step, depth, u, block, sums, s0 + j, s_row)
-        else:
-            add_wide_product(rows, v, v0, 1, step, depth, u, block, sums, s0 + j, s_row)
+            wide_product(rows, v, v0, row, step, depth, panels, panel, m, m0 + j, m_row)
