@@ -71,12 +71,16 @@ def cross_entropy(
     class_weight = _class_weight(weight, k, x, xp)
     if y.dtype.kind == "f" and y.shape == x.shape:
         return _soft_targets(x, y, class_weight, reduction, label_smoothing, pixel_weight)
-    y = class_labels(y, x.shape, ignore_index, "cross_entropy")
-    counts = y != ignore_index
-    plain = class_weight is None and pixel_weight is None and bool(counts.all())  # every pixel counts 1
-    if not plain:
+    y, all_count = _labels(y, x.shape, ignore_index, "cross_entropy")
+    plain = class_weight is None and pixel_weight is None and all_count  # every pixel counts 1
+    counts: Any = 1
+    if not all_count:
+        counts = y != ignore_index
         y = xp.where(counts, y, 0)
-    pixels = counts.astype(x.dtype) if class_weight is None else class_weight[y] * counts
+    if class_weight is not None:
+        pixels = class_weight[y] * counts
+    else:
+        pixels = xp.ones(y.shape, x.dtype) if all_count else counts.astype(x.dtype)
     if pixel_weight is not None:
         extra = unwrap(pixel_weight)
         if tuple(np.shape(extra)) != y.shape:
@@ -88,8 +92,8 @@ def cross_entropy(
         others = -log_softmax(x, 1)
         if class_weight is not None:
             others = others * class_weight.reshape((k,) + (1,) * (x.ndim - 2))
-        scale = counts if pixel_weight is None else counts * xp.asarray(unwrap(pixel_weight), x.dtype)
-        losses = losses * (1 - label_smoothing) + others.sum(1) * Tensor(scale.astype(x.dtype)) * (label_smoothing / k)
+        scale = xp.ones(y.shape, x.dtype) if pixel_weight is None else xp.asarray(unwrap(pixel_weight), x.dtype)
+        losses = losses * (1 - label_smoothing) + others.sum(1) * Tensor(scale * counts) * (label_smoothing / k)
     if reduction == "mean":
         if not (y.size if plain else pixels.any()):
             return losses.sum() * float("nan")
@@ -126,6 +130,14 @@ def _class_weight(weight: Any, k: int, x: Tensor, xp: Any) -> Any:
 
 def class_labels(y: Any, shape: tuple[int, ...], ignore_index: int, what: str) -> Any:
     """Return integer labels that fit scores of ``shape`` and are in range."""
+    return _labels(y, shape, ignore_index, what)[0]
+
+
+def _labels(y: Any, shape: tuple[int, ...], ignore_index: int, what: str) -> tuple[Any, bool]:
+    """Return ``class_labels``, and whether they say that every pixel counts.
+
+    The smallest and the largest label tell both where all is well, as nearly always: two passes over them, no more.
+    """
     expected = (shape[0], *shape[2:])
     if y.shape != expected:
         raise ValueError(f"{what}: target must have shape {expected} for input {shape}, got {y.shape}")
@@ -136,15 +148,16 @@ def class_labels(y: Any, shape: tuple[int, ...], ignore_index: int, what: str) -
             f"{what}: target must hold integers (class numbers), got {y.dtype}; convert with .astype(np.int64)"
         )
     y = y.astype(np.int64, copy=False)
-    if y.size and (int(y.min()) < 0 or int(y.max()) >= shape[1]):  # two passes where all is well, as nearly always
+    lowest, highest = (int(y.min()), int(y.max())) if y.size else (0, 0)
+    if lowest < 0 or highest >= shape[1]:
         wrong = (y != ignore_index) & ((y < 0) | (y >= shape[1]))
-        if not wrong.any():
-            return y
-        raise ValueError(
-            f"{what}: target holds the label {int(y[wrong][0])}, but input has {shape[1]} classes (0 to {shape[1] - 1}); "
-            f"ignore_index is {ignore_index}"
-        )
-    return y
+        if wrong.any():
+            raise ValueError(
+                f"{what}: target holds the label {int(y[wrong][0])}, but input has {shape[1]} classes (0 to {shape[1] - 1}); "
+                f"ignore_index is {ignore_index}"
+            )
+    outside = not lowest <= ignore_index <= highest
+    return y, outside or y.size == 0 or bool((y != ignore_index).all())
 
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
