@@ -6,6 +6,7 @@ declares one discovery: a question, the path of controls that answers it, and th
 
 from .convolution import convolution
 from .dilation import dilation
+from .monitor import monitor
 from .overlay import overlay
 
-__all__ = ["convolution", "dilation", "overlay"]
+__all__ = ["convolution", "dilation", "monitor", "overlay"]
