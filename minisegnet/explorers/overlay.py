@@ -176,7 +176,7 @@ def overlay(image: Any = None, target: Any = None, probability: np.ndarray | Non
     scores = dice_by_threshold(truth, probability)
     best = float(THRESHOLDS[int(scores.argmax())])
     controls: dict[str, Control] = {
-        "threshold": Slider([float(t) for t in THRESHOLDS], 0.5, "threshold", play=True),
+        "threshold": Slider([float(t) for t in THRESHOLDS], 0.05, "threshold", play=True),
         "opacity": Slider([round(0.05 * i, 2) for i in range(21)], 0.45, "opacity"),
         "view": Choice(VIEWS, "prediction", "show"),
         "outline": Toggle(True, "outline"),
