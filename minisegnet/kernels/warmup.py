@@ -165,5 +165,12 @@ def _adam_step(dtype: Any) -> None:
         adam_step(data, grad, mean, square, 1, 1e-3, (0.9, 0.999), 1e-8, 0.0, False)
 
 
-# Steps of optimizers have no seat in the contract, as they change arrays in place; a small parameter takes other loops.
-STEPS: dict[str, Callable[[Any], None]] = {"adam_step": _adam_step}
+def _channels_last(dtype: Any) -> None:
+    from .numba_cpu_layout import SMALL, channels_last
+
+    channels_last(np.zeros((1, 2, 1, SMALL), dtype))
+
+
+# What has no seat in the contract: steps of optimizers, as they change arrays in place (a small parameter takes other loops),
+# and the change of layout that every kernel does.
+STEPS: dict[str, Callable[[Any], None]] = {"adam_step": _adam_step, "channels_last": _channels_last}

@@ -18,6 +18,7 @@ from numba import njit, prange
 from ...arrays import channels_first
 from ...shapes import Size, conv_output_size
 from ..buffers import empty
+from ..numba_cpu_layout import channels_last
 
 OPTIONS: Any = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 
@@ -82,8 +83,8 @@ def conv2d_grad_weight(
 
 def _channels_last(image: np.ndarray, repeats: int = 1) -> np.ndarray:
     """Return (N, H, W, C*repeats) memory that the loops accept; a view where it lies so already."""
-    image = image.transpose(0, 2, 3, 1)
-    return np.require(image if repeats == 1 else np.repeat(image, repeats, axis=3), requirements=["C", "A", "W"])
+    last = channels_last(image)
+    return np.require(last if repeats == 1 else np.repeat(last, repeats, axis=3), requirements=["C", "A", "W"])
 
 
 def _conv2d_loops_py(image, weight, bias, stride, padding, dilation, output):

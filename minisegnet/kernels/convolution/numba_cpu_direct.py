@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from ...arrays import channels_first, channels_last
+from ...arrays import channels_first
 from ...shapes import Size, conv_output_size
 from ..buffers import empty
+from ..numba_cpu_layout import channels_last
 from .direct_plan import Plan, plan_backward, plan_forward
 from .numba_cpu_band import copy_band
 from .numba_cpu_direct_weight import conv2d_grad_weight as conv2d_grad_weight

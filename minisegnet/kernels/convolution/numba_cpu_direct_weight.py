@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from ...arrays import channels_last
 from ...shapes import Size
 from ..buffers import empty
+from ..numba_cpu_layout import channels_last
 from .numba_cpu_band import copy_band
 from .numba_cpu_linear_map import linear_map
 from .numba_cpu_tile import COLUMNS, LANES, multiply_rows

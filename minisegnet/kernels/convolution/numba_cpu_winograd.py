@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 from numba import get_num_threads, njit, prange
 
-from ...arrays import channels_first, channels_last
+from ...arrays import channels_first
 from ...shapes import Size, conv_output_size
 from ..buffers import empty
+from ..numba_cpu_layout import channels_last
 from .numba_cpu_tile import COLUMNS
 from .numba_cpu_winograd_product import BLOCK
 from .numba_cpu_winograd_tiles import (

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numba import get_num_threads, njit, prange
 
-from ...arrays import channels_first, channels_last
+from ...arrays import channels_first
 from ...shapes import Size, pool_output_size
 from ..buffers import empty
+from ..numba_cpu_layout import channels_last
 from ..threads import one_at_a_time
 
 OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True}

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from ...arrays import channels_first, channels_last
+from ...arrays import channels_first
 from ...shapes import Size
 from ..buffers import empty
+from ..numba_cpu_layout import channels_last
 from ..threads import one_at_a_time
 from .taps import Scale, bilinear_taps
 
