@@ -1,5 +1,6 @@
 """Changes of layout: the same numbers, wherever they lie in memory."""
 
+import numba
 import numpy as np
 import pytest
 
@@ -32,7 +33,7 @@ def test_channels_last_is_a_view_where_memory_lies_so():
 
 
 @pytest.mark.parametrize(
-    "shape", [(2, 3, 128, 130), (1, 17, 45, 47), (3, 600, 5, 7), (1, 9000, 2, 2), (0, 3, 200, 200)]
+    "shape", [(2, 8, 128, 130), (1, 17, 45, 47), (3, 600, 5, 7), (1, 9000, 2, 2), (0, 9, 200, 200)]
 )
 def test_all_threads_write_the_same_numbers(shape, monkeypatch):
     turned = []
@@ -46,3 +47,12 @@ def test_all_threads_write_the_same_numbers(shape, monkeypatch):
     assert len(turned) == (array.size > 0)
     last = numba_cpu_layout.channels_last(array)
     assert np.shares_memory(numba_cpu_layout.channels_last(channels_first(last)), last) == (array.size > 0)
+
+
+def test_a_square_is_turned_the_same_way_without_the_compiler():
+    a = np.arange(200, dtype=np.float32)
+    compiled, plain = np.zeros((2, 200), np.float32)
+    numba.njit(lambda a, b: numba_cpu_layout._square(a, 3, 11, b, 5, 9))(a, compiled)
+    numba_cpu_layout._square_py(a, 3, 11, plain, 5, 9)
+    np.testing.assert_array_equal(compiled, plain)
+    assert plain.any()

@@ -168,7 +168,7 @@ def _adam_step(dtype: Any) -> None:
 def _channels_last(dtype: Any) -> None:
     from .numba_cpu_layout import SMALL, channels_last
 
-    channels_last(np.zeros((1, 2, 1, SMALL), dtype))
+    channels_last(np.zeros((1, 8, 1, SMALL), dtype))
 
 
 # What has no seat in the contract: steps of optimizers, as they change arrays in place (a small parameter takes other loops),
