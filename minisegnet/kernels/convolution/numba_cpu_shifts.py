@@ -30,6 +30,7 @@ from numba import njit, prange
 from ...arrays import channels_first
 from ...shapes import Size, conv_output_size
 from ..buffers import empty
+from ..numba_cpu_layout import channels_last
 from .shift_plan import Axis, Plan, plan_backward, plan_forward
 
 OPTIONS: Any = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
@@ -135,7 +136,7 @@ def _pack(image: np.ndarray, vertical: Axis, horizontal: Axis, use: str) -> np.n
     memory = _memory.take(use, count + slack, image.dtype)
     memory[count:] = 0
     starts = [np.array([axis.start + r for r in axis.remainders]) for axis in (vertical, horizontal)]
-    image = np.require(image.transpose(0, 2, 3, 1), requirements=["C", "A", "W"])  # (N, H, W, C)
+    image = np.require(channels_last(image), requirements=["C", "A", "W"])  # (N, H, W, C)
     _pack_loops(image, *starts, vertical.step, horizontal.step, memory[:count].reshape(shape))
     return memory
 
