@@ -1,4 +1,4 @@
-"""Faster than PyTorch on a CPU? Every row of issue 4's table, beside PyTorch and, for inference, ONNX Runtime.
+"""Faster than PyTorch on a CPU? Every row of the speed table, beside PyTorch and, for inference, ONNX Runtime.
 
     python benchmarks/cpu.py                          all rows, about fifteen minutes on two quiet cores
     python benchmarks/cpu.py --only "conv 3x3" Adam   rows whose name holds one of these; the others' results are kept

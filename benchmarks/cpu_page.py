@@ -178,7 +178,7 @@ def recipe_table(results: dict[str, Any]) -> str:
 
 
 def summary_table(results: dict[str, Any]) -> str:
-    """Return a line for each of issue 4's."""
+    """Return a line for each kind of work."""
     rows = []
     for one in lines(results):
         low, high = min(one.ratios), max(one.ratios)

@@ -27,7 +27,7 @@ class Row:
 
     Parameters
     ----------
-    group, name : which part of issue 4's table, and which case
+    group, name : which part of the speed table, and which case
     make : from the name of an engine to its ways, built in the process that measures them; empty where it has none
     flops : operations of direct sums (a multiplication and an addition are two), 0 where memory bounds the work
     moved : bytes that must be read or written at least

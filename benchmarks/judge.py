@@ -1,6 +1,6 @@
-"""What measured seconds mean: ratios, shares of the machine's roofs, and whether issue 4's table is met.
+"""What measured seconds mean: ratios, shares of the machine's roofs, and whether the speed table's goals are met.
 
-An *entry* is a row in a file of results (``cpu.describe``); a *line* of the summary stands for a line of issue 4's table,
+An *entry* is a row in a file of results (``cpu.describe``); a *line* of the summary stands for a kind of work,
 and is as good as the worst of its rows, or as their geometric mean where the issue asks for that.
 """
 
@@ -94,7 +94,7 @@ class Line:
 
     @property
     def asked(self) -> tuple[float, float]:
-        """What issue 4 asks for: at least, and as the aim."""
+        """The goals: at least, and as the aim."""
         return self.entries[0]["least"], self.entries[0]["aim"]
 
     @property

@@ -42,7 +42,7 @@ class Case:
 
 
 CASES = [Case(8, 128, 16), Case(4, 128, 32), Case(1, 256, 64)]
-SMALL = Case(8, 128, 8)  # the recipe's; no row of issue 4
+SMALL = Case(8, 128, 8)  # the recipe's; judged by no line of the table
 GROWTH = [Case(1, size, 8) for size in (256, 512, 1024, 2048)]
 TRAIN, INFER = "U-Net, training step", "U-Net, inference"
 GROW_TRAIN, GROW_INFER = "growth with the pixels, training step", "growth with the pixels, inference"

@@ -10,9 +10,10 @@ owns the memory. So the owner is made an object of ours, a ``_Lease``, that is n
 and when the last one lets go, Python calls its ``__del__``, and the memory goes on the shelf. A prediction kept for a year
 keeps its memory for a year.
 
-The shelf is bounded: what is in use and what waits there are together never more than twice what was in use
-at once in the recent past. (A block serves only its own size. With no room beyond the peak itself, a training step threw
-away 43 to 71 blocks that it was to need again a moment later.) What a job now over has needed is given back.
+The shelf is bounded: what is in use and what waits there are together never more than what was in use at once in the recent
+past, and as much again, but at most 128 MiB. (A block serves only its own size. With no room beyond the peak itself, a step
+of a small network threw away 43 to 71 blocks that it was to need again a moment later.) What a job now over has needed is
+given back.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 
 SMALLEST = 1 << 17  # bytes; below, the C library itself keeps memory for the next one
 ALIGNMENT = 64  # a cache line
-ROOM = 2.0  # times the recent peak: what may be in use and wait
+ROOM = 2**27  # bytes beyond the recent peak that may wait, where the peak is as large itself
 FORGET = 0.9999  # by this much a peak is forgotten with each array: to a third within 10,000 arrays
 
 
@@ -99,7 +100,7 @@ class Shelf:
             block = same.pop()  # the last one that came: the likeliest to be in a cache
             self.waiting -= size
             self._blocks.move_to_end(size)
-        while self.waiting and self.in_use + self.waiting > ROOM * self._limit:
+        while self.waiting and self.in_use + self.waiting > self._limit + min(self._limit, ROOM):
             oldest, blocks = next(iter(self._blocks.items()))
             if blocks:
                 blocks.pop()
