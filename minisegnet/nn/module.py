@@ -193,7 +193,8 @@ class Module:
             if isinstance(target, str) and target in ("cpu", "cuda", "gpu"):
                 value.data = to_device(value.data, target)
             elif value.dtype.kind == "f":
-                value.data = value.data.astype(np.dtype(target))
+                with np.errstate(invalid="ignore"):  # weights that are still to be loaded hold whatever memory held
+                    value.data = value.data.astype(np.dtype(target))
             value.grad = None
         return self
 

@@ -225,3 +225,11 @@ def test_a_summary_disturbs_no_other_thread():
         worker.join()
     assert found == [36]
     assert float(F.conv2d(x, weight).sum()) == 36
+
+
+def test_a_change_of_type_is_silent_about_weights_that_hold_whatever_memory_held():
+    layer = nn.Linear(2, 2)
+    layer.weight.data[...] = np.full((2, 2), 0x7F800001, np.uint32).view(
+        np.float32
+    )  # a signalling NaN: casting it warns
+    assert np.isnan(layer.double().weight.data).all()
