@@ -129,7 +129,7 @@ def roofline(results: dict[str, Any]) -> Any:
         axis.annotate(f"{peak:.0f} GFLOP/s: every multiply-add that the cores can do", (max(left, peak / memory), peak), (4, 8),
                       textcoords="offset points", fontsize=15)  # fmt: skip
         if left < peak / memory:
-            axis.annotate(f"{memory:.0f} GB/s: memory", (left, memory * left), (8, 96), textcoords="offset points",
+            axis.annotate(f"{memory:.0f} GB/s: memory", (left, memory * left), (8, 114), textcoords="offset points",
                           fontsize=15)  # fmt: skip
     axis.set_xscale("log")
     axis.set_yscale("log")
