@@ -172,7 +172,7 @@ def recipe_table(results: dict[str, Any]) -> str:
         score = {e: sum(scores) / len(scores) for e, scores in dice.items()}
         speed, apart = total["torch"] / total["minisegnet"], abs(score["torch"] - score["minisegnet"])
         met = MET[(speed >= 1.3) + (speed >= 2.0)] if apart <= CLOSE else "no: Dice"
-        rows.append([name, len(common), *(number(total[e], ".0f") for e in ("minisegnet", "torch")),
+        rows.append([name, str(len(common)), *(number(total[e], ".0f") for e in ("minisegnet", "torch")),
                      number(speed), *(f"{score[e]:.4f}" for e in ("minisegnet", "torch")), met])  # fmt: skip
     return table(["recipe", "folds", "s", "PyTorch, s", "ratio", "mean Dice", "PyTorch's", "met"], rows)
 
