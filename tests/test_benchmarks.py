@@ -272,7 +272,7 @@ def test_tables_pictures_and_pages(bench, tmp_path):
     assert summary in text
     assert (docs / "performance.md").read_text(encoding="utf-8") == "no marks\n"
     full = (tmp_path / "cpu_2026.md").read_text(encoding="utf-8")
-    assert "| width 8 | 1 folds | 10 | 22 | 2.20 | 0.8500 | 0.8500 | aim |" in full
+    assert "| width 8 | 1 | 10 | 22 | 2.20 | 0.8500 | 0.8500 | aim |" in full
     assert "| 8x3 | 300 | 400 | 200 | 150 | no |" in full  # less in all, more above the imports
     assert "- failed: b: onnxruntime: no such operator" in full
     assert len(bench.cpu_page.failures(results)) == 2
