@@ -42,7 +42,9 @@ def test_one_block_of_sixteen_columns():
             16,
             [a, a0, row, step, jumps, 0, taps, depth, b, b0, 16, start, s0, s_row, np.full_like(c, 7), c0, c_row],
         )
-        numba_cpu_tile.multiply_tile(rows, a, a0, row, step, jumps, taps, depth, b, b0, start, s0, s_row, c, c0, c_row)
+        numba_cpu_tile._blocks(
+            rows, 16, 1, a, a0, row, step, jumps, 0, taps, depth, b, b0, 16, start, s0, s_row, c, c0, c_row
+        )
         np.testing.assert_allclose(c, exact, atol=1e-4)
 
 

@@ -5,7 +5,7 @@
 Six rows by sixteen columns, or twelve rows by eight, are twelve vectors of eight floats: a core has sixteen vector registers,
 each number of ``a`` that is loaded meets all columns, each of ``b`` all rows. So arithmetic, not memory, sets the speed.
 Numba does not turn such a block of sums into vectors by itself; ``_write_block`` writes the loop in the compiler's own language
-(LLVM). ``_multiply_tile`` is the same in plain Python: what to read, and what runs with the JIT off.
+(LLVM). ``_blocks_py`` is the same in plain Python: what to read, and what runs with the JIT off.
 
 A convolution's rows ``r`` are neighbouring output pixels, columns ``j`` output channels, ``k`` input channels, and ``t`` the
 places under the kernel, each a fixed *jump* in memory: this is a matrix product that never builds the matrix (implicit
@@ -220,11 +220,6 @@ DISABLED = numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 _blocks = _blocks_py if DISABLED else _compiled()
 
 
-def _multiply_tile_py(rows, a, a0, row, step, jumps, taps, depth, b, b0, start, s0, s_row, c, c0, c_row):
-    """Write one block of up to 6 rows and 16 columns; the columns of ``b`` packed, one vector after the other."""
-    _blocks(rows, 16, 1, a, a0, row, step, jumps, 0, taps, depth, b, b0, 16, start, s0, s_row, c, c0, c_row)
-
-
 def _multiply_rows_py(
     total, columns, a, a0, row, step, jumps, j0, taps, depth, b, b0, b_step, start, s0, s_row, c, c0, c_row
 ):
@@ -256,8 +251,4 @@ def _multiply_rows_py(
                 r += count * rows
 
 
-def _jit(function: Any) -> Any:
-    return function if DISABLED else numba.njit(nogil=True)(function)
-
-
-multiply_tile, multiply_rows = _jit(_multiply_tile_py), _jit(_multiply_rows_py)
+multiply_rows = _multiply_rows_py if DISABLED else numba.njit(nogil=True)(_multiply_rows_py)
