@@ -27,7 +27,8 @@ class Slider:
     def accept(self, value: Any) -> Any:
         """Return the declared value that is meant, or raise ``ValueError`` that says what there is."""
         for known in self.values:
-            if known == value or (isinstance(known, float) and abs(known - value) < 1e-9):
+            close = isinstance(known, float) and isinstance(value, (int, float)) and abs(known - value) < 1e-9
+            if known == value or close:
                 return known
         raise ValueError(f"{self.label} must be one of {', '.join(map(str, self.values))}; got {value!r}")
 
