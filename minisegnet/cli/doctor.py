@@ -24,7 +24,7 @@ Looks at versions, kernels, threads, the graphics card, the caches, memory and d
 two seconds by two backends that must agree. Says what to do about each problem. Exit code 1 if there is one.
 """
 PACKAGES = ("numpy", "numba", "llvmlite", "safetensors", "pillow", "matplotlib", "pooch", "tqdm")
-NOTEBOOK_PACKAGES = ("jupyterlab", "ipywidgets", "ipykernel")
+NOTEBOOK_PACKAGES = ("jupyterlab", "ipywidgets", "anywidget", "ipykernel")
 
 
 class Finding(NamedTuple):

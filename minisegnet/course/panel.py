@@ -9,12 +9,13 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+MISSING = (
+    'explorers and questions need ipywidgets and anywidget: pip install "minisegnet[notebooks]", then restart the kernel'
+)
 try:
     import ipywidgets as widgets
 except ImportError as error:  # pragma: no cover (the tests have it)
-    raise ImportError(
-        'explorers and questions need ipywidgets: pip install "minisegnet[notebooks]", then restart the kernel'
-    ) from error
+    raise ImportError(MISSING) from error
 
 STYLE = """<style>
 .ms-panel { max-width: 1100px; padding: 12px 16px; border: 1px solid var(--jp-border-color2, #bbb); border-radius: 8px;

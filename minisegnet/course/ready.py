@@ -16,7 +16,7 @@ def _python() -> str:
 
 
 def _widgets() -> str:
-    missing = [name for name in ("ipywidgets", "matplotlib") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("ipywidgets", "anywidget", "matplotlib") if importlib.util.find_spec(name) is None]
     return f'{" and ".join(missing)} missing: pip install "minisegnet[notebooks]", then restart the kernel' * bool(
         missing
     )

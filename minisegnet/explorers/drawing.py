@@ -75,13 +75,11 @@ DRAWING_STYLE = """
 .ms-words .text-twin { border-left: 4px solid #D55E00; padding-left: 10px; }
 .ms-projector.ms-panel { max-width: none; font-size: 26px; }
 .ms-projector .ms-picture { flex: 1 1 100%; max-width: none; }
-.ms-projector .ms-picture svg { max-width: none !important; max-height: 58vh; }
+.ms-projector .ms-picture svg { max-width: none !important; max-height: max(62vh, 650px); }
+.ms-projector .ms-words svg { width: 640px !important; max-width: 100% !important; }
 .ms-projector :is(p, code, label, button, select, option, input, .code, .widget-label, .widget-readout, .widget-html,
   .widget-html-content, .widget-dropdown select) { font-size: 26px !important; line-height: 1.4; height: auto; }
 .ms-projector .widget-inline-hbox { height: auto; }
-.ms-projector .widget-hslider { width: 420px !important; }
-.ms-projector .widget-hslider .widget-label { width: auto !important; min-width: 130px; }
-.ms-projector .widget-text { width: 84px !important; }
 .ms-projector .ms-words { display: flex; flex-direction: column; }
 .ms-projector .text-twin { order: -1; }
 .ms-projector .ms-picture img { height: 58vh !important; width: auto; }

@@ -87,9 +87,15 @@ class Explorer(Panel):
         rows.append(widgets.HBox([*buttons, self.projector], layout=wrap))
         if tables:
             box = widgets.HBox(
-                [self.inputs[key] for key in tables], layout={"flex_flow": "row wrap", "grid_gap": "20px"}
+                [self.inputs[key] for key in tables],
+                layout={"flex_flow": "row wrap", "grid_gap": "20px", "display": "none"},
             )
-            rows.append(widgets.Accordion([box], titles=("change the numbers",), selected_index=None))
+            self.editor = widgets.ToggleButton(description="change the numbers", layout={"width": "max-content"})
+            self.editor.observe(
+                lambda change: setattr(box.layout, "display", "flex" if change["new"] else "none"), "value"
+            )
+            rows[-1].children += (self.editor,)
+            rows.append(box)
         return rows
 
     @property

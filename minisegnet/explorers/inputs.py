@@ -1,15 +1,26 @@
-"""Widgets made from the declared controls: each has a ``value`` that can be observed and set."""
+"""Widgets made from the declared controls: each has a ``value`` that can be observed and set.
+
+Their part in the browser is ``inputs.js``: the elements that every browser has, with their names, so that arrow keys and
+screen readers work on them as everywhere.
+"""
 
 from __future__ import annotations
 
-from html import escape
+from pathlib import Path
 from typing import Any
 
 import traitlets
 
-from ..course.panel import widgets
+from ..course.panel import MISSING, widgets
 from ..figures.svg_grid import format_value
 from .controls import Cells, Choice, Control, Numbers, Slider, State, Table, Toggle
+
+try:
+    import anywidget
+except ImportError as error:  # pragma: no cover (the tests have it)
+    raise ImportError(MISSING) from error
+
+HERE = Path(__file__).parent
 
 
 def input_for(control: Control) -> Any:
@@ -22,159 +33,112 @@ def input_for(control: Control) -> Any:
         return widgets.Checkbox(
             value=control.start, description=control.label, indent=False, layout={"width": "max-content"}
         )
-    if isinstance(control, Numbers):
-        return NumberGrid(control)
-    return CellGrid(control)
+    return NumberGrid(control) if isinstance(control, Numbers) else CellGrid(control)
 
 
-class SliderInput(widgets.HBox):
+class Input(anywidget.AnyWidget):
+    """What the inputs share: their JavaScript and style, and a label."""
+
+    _esm = HERE / "inputs.js"
+    _css = HERE / "inputs.css"
+    kind = traitlets.Unicode().tag(sync=True)
+    label = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, control: Any, **traits: Any):
+        self.control = control
+        super().__init__(label=control.label, **traits)
+
+
+class SliderInput(Input):
     """A slider over the declared values, with a Play button if it may run; arrow keys step."""
 
+    kind = traitlets.Unicode("slider").tag(sync=True)
+    names = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    index = traitlets.Int().tag(sync=True)
+    play = traitlets.Bool().tag(sync=True)
     value = traitlets.Any()
 
     def __init__(self, control: Slider):
-        self.control = control
         self._values = list(control.values)
-        self.slider = widgets.SelectionSlider(
-            options=self._options(),
-            value=control.start,
-            description=control.label,
-            layout={"width": "300px"},
-            style={"description_width": "initial"},
-        )
-        children: list[Any] = [self.slider]
-        self.play = None
-        if control.play:
-            self.play = widgets.Play(min=0, max=len(self._values) - 1, interval=600, description=control.label)
-            self.play.observe(self._played, "value")
-            children.append(self.play)
-        super().__init__(children, layout={"width": "auto", "margin": "0 14px 0 0"})
-        self.value = control.start
-        self.slider.observe(self._slid, "value")
+        at = self._values.index(control.start)
+        super().__init__(control, names=self._named(), index=at, play=control.play, value=control.start)
+        self.observe(self._slid, "index")
         self.observe(self._set, "value")
 
     def allow(self, state: State) -> None:
         """Offer the values that are possible in a state."""
         allowed = self.control.allowed(state)
         if allowed != self._values:
-            self._values = allowed
             value = self.value if self.value in allowed else allowed[-1]
-            with self.slider.hold_trait_notifications():
-                self.slider.options = self._options()
-                self.slider.value = value
-            self.slider.disabled = len(allowed) == 1
-            if self.play is not None:
-                self.play.max = len(allowed) - 1
+            self._values = allowed
+            with self.hold_sync():
+                self.names = self._named()
+                self.index = allowed.index(value)
             self.value = value
 
-    def _options(self) -> list[tuple[str, Any]]:
-        return [(format_value(v) if isinstance(v, (int, float)) else str(v), v) for v in self._values]
+    def _named(self) -> list[str]:
+        return [format_value(v) if isinstance(v, (int, float)) else str(v) for v in self._values]
 
     def _slid(self, change: Any) -> None:
-        if change["new"] is not None:
-            self.value = change["new"]
-
-    def _played(self, change: Any) -> None:
-        self.value = self._values[min(change["new"], len(self._values) - 1)]
+        self.index = min(change["new"], len(self._values) - 1)  # the screen may not have heard yet that there are fewer
+        self.value = self._values[self.index]
 
     def _set(self, change: Any) -> None:
         if change["new"] in self._values:
-            self.slider.value = change["new"]
-            if self.play is not None:
-                self.play.value = self._values.index(change["new"])
+            self.index = self._values.index(change["new"])
 
 
-class NumberGrid(widgets.VBox):
+class NumberGrid(Input):
     """A table of small text fields; what is not a number in range is refused in words, and the old number comes back."""
 
+    kind = traitlets.Unicode("numbers").tag(sync=True)
+    rows = traitlets.List().tag(sync=True)
+    message = traitlets.Unicode().tag(sync=True)
     value = traitlets.Tuple()
 
     def __init__(self, control: Numbers):
-        self.control = control
-        self.message = widgets.HTML("", layout={"height": "auto"})
-        self.fields = [
-            [
-                widgets.Text(
-                    value=format_value(number),
-                    continuous_update=False,
-                    tooltip=f"{control.label}, row {i}, column {j}",
-                    layout={"width": "52px", "margin": "1px"},
-                )
-                for j, number in enumerate(row)
-            ]
-            for i, row in enumerate(control.start)
-        ]
-        rows = [widgets.HBox(row) for row in self.fields]
-        super().__init__([widgets.HTML(escape(control.label)), *rows, self.message])
-        self.value = control.start
-        for i, row in enumerate(self.fields):
-            for j, field in enumerate(row):
-                field.observe(lambda change, i=i, j=j: self._typed(i, j, change["new"]), "value")
+        super().__init__(control, rows=self._written(control.start), value=control.start)
         self.observe(self._set, "value")
+        self.on_msg(lambda _, content, __: self.typed(**content))
 
-    def _typed(self, i: int, j: int, text: str) -> None:
-        old = self.value[i][j]
-        if text == format_value(old):
-            return
+    def typed(self, row: int, column: int, text: str) -> None:
+        """Take what was typed into a field, or say why not."""
+        old = self.value[row][column]
         try:
             number = self.control.parse(text)
+            self.message = ""
         except ValueError as error:
-            kept = format_value(old)
-            self.message.value = f'<p class="ms-wrong" role="status">{escape(f"{error}: {kept} stays.")}</p>'
-            self.fields[i][j].value = kept
-            return
-        self.message.value = ""
+            number, self.message = old, f"{error}: {format_value(old)} stays."
         self.value = tuple(
-            tuple(number if (a, b) == (i, j) else v for b, v in enumerate(row)) for a, row in enumerate(self.value)
+            tuple(number if (i, j) == (row, column) else v for j, v in enumerate(line))
+            for i, line in enumerate(self.value)
         )
+        self.send({"rows": self.rows})  # so that the field shows what the table holds, whatever was typed
+
+    @staticmethod
+    def _written(table: Table) -> list[list[str]]:
+        return [[format_value(number) for number in row] for row in table]
 
     def _set(self, change: Any) -> None:
-        for row, numbers in zip(self.fields, change["new"], strict=True):
-            for field, number in zip(row, numbers, strict=True):
-                field.value = format_value(number)
+        self.rows = self._written(change["new"])
 
 
-class CellGrid(widgets.VBox):
-    """A grid of toggle buttons; with ``single``, choosing one releases the others."""
+class CellGrid(Input):
+    """A grid of cells to click; with ``single``, choosing one releases the others, and the one that is on stays on."""
 
-    value = traitlets.Tuple()
+    kind = traitlets.Unicode("cells").tag(sync=True)
+    value = traitlets.Tuple().tag(sync=True)
 
     def __init__(self, control: Cells):
-        self.control, self._busy = control, False
-        self.buttons = [
-            [
-                widgets.ToggleButton(
-                    value=bool(on),
-                    description="■" if on else "·",
-                    tooltip=f"{control.label}, row {i}, column {j}",
-                    layout={"width": "38px", "margin": "1px"},
-                )
-                for j, on in enumerate(row)
-            ]
-            for i, row in enumerate(control.start)
-        ]
-        super().__init__([widgets.HTML(escape(control.label)), *(widgets.HBox(row) for row in self.buttons)])
-        self.value = control.start
-        for i, row in enumerate(self.buttons):
-            for j, button in enumerate(row):
-                button.observe(lambda change, i=i, j=j: self._clicked(i, j, change["new"]), "value")
-        self.observe(lambda change: self._show(change["new"]), "value")
+        super().__init__(control, value=control.start)
+        self.on_msg(lambda _, content, __: self.clicked(**content))
 
-    def _clicked(self, i: int, j: int, on: bool) -> None:
-        if self._busy:
-            return
-        single = self.control.single
-        value: Table = tuple(
-            tuple(int((a, b) == (i, j)) if single else int(on) if (a, b) == (i, j) else v for b, v in enumerate(row))
-            for a, row in enumerate(self.value)
+    def clicked(self, row: int, column: int) -> None:
+        """Turn a cell over; with ``single``, turn it on and the others off."""
+        self.value = tuple(
+            tuple(
+                int((i, j) == (row, column)) if self.control.single else (1 - v if (i, j) == (row, column) else v)
+                for j, v in enumerate(line)
+            )
+            for i, line in enumerate(self.value)
         )
-        if value == self.value:  # the one that is on stays on
-            self._show(value)
-        self.value = value
-
-    def _show(self, value: Table) -> None:
-        self._busy = True
-        for row, cells in zip(self.buttons, value, strict=True):
-            for button, on in zip(row, cells, strict=True):
-                button.value, button.description = bool(on), "■" if on else "·"
-        self._busy = False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +9,9 @@ import numpy as np
 
 from ..figures.colors import ERROR_STYLES, OKABE_ITO
 from ..figures.raster import as_image, as_labels, error_counts, error_image, overlay_image
+from ..figures.svg import Canvas
+from ..figures.svg_image import data_uri
+from ..figures.svg_plot import plot
 from .controls import Choice, Control, Slider, Toggle
 from .drawing import Discovery, Drawing
 
@@ -79,52 +80,26 @@ def draw_overlay(
     height, width = (round(side * 440 / max(pixels.shape[:2])) for side in pixels.shape[:2])
     return Drawing(
         f'<img alt="{escape(twin)}" width="{width}" height="{height}" style="max-width:100%;height:auto" '
-        f'src="{_data(pixels)}"/>',
+        f'src="{data_uri(pixels, jpeg=True)}"/>',
         twin,
         formula,
         f"mask = model.predict(image)[1] > {threshold:.2f}",
         f"mask = model(x).softmax(dim=1)[0, 1] > {threshold:.2f}",
-        aside=_curve(scores, threshold, counts) + _key(view, counts),
+        aside=_curve(scores, threshold, counts["Dice"]) + _key(view, counts),
     )
 
 
-def _data(pixels: np.ndarray) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="JPEG", quality=88, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _curve(scores: np.ndarray, threshold: float, counts: dict[str, float]) -> str:
-    """Return the SVG of Dice over the threshold, a dot where we are; the part not yet visited is as faint as the rest."""
-    left, top, width, height = 52, 30, 330, 110
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        return round(left + width * x, 1), round(top + height * (1 - y), 1)
-
-    line = " ".join("{},{}".format(*place(float(t), float(s))) for t, s in zip(THRESHOLDS, scores, strict=True))
-    x, y = place(threshold, counts["Dice"])
-    ticks = "".join(
-        f'<line x1="{left}" x2="{left + width}" y1="{place(0, v)[1]}" y2="{place(0, v)[1]}" stroke="currentColor" '
-        f'stroke-opacity=".15"/><text x="{left - 8}" y="{place(0, v)[1] + 5}" text-anchor="end">{v:g}</text>'
-        for v in (0, 0.5, 1)
-    ) + "".join(
-        f'<text x="{place(v, 0)[0]}" y="{top + height + 20}" text-anchor="middle">{v:g}</text>' for v in (0, 0.5, 1)
-    )
-    side = "end" if threshold > 0.7 else "start"
-    return (
-        '<svg viewBox="0 0 400 182" role="img" fill="currentColor" '
-        'style="display:block;width:100%;max-width:400px;font-size:14px" '
-        'xmlns="http://www.w3.org/2000/svg"><title>Dice over the threshold</title>'
-        f'<text x="{left}" y="16" font-weight="600">Dice</text>{ticks}'
-        f'<text x="{left + width / 2}" y="{top + height + 40}" text-anchor="middle">threshold</text>'
-        f'<polyline points="{line}" fill="none" stroke="currentColor" stroke-width="2.5"/>'
-        f'<line x1="{x}" x2="{x}" y1="{y}" y2="{top + height}" stroke="{OKABE_ITO["vermilion"]}" stroke-dasharray="4 4"/>'
-        f'<circle cx="{x}" cy="{y}" r="7" fill="{OKABE_ITO["vermilion"]}"/>'
-        f'<text x="{x + (-12 if side == "end" else 12)}" y="{y + 24}" text-anchor="{side}" font-weight="600">'
-        f"{counts['Dice']:.3f}</text></svg>"
-    )
+def _curve(scores: np.ndarray, threshold: float, dice: float) -> str:
+    """Return the curve of Dice over the threshold, a dot where we are."""
+    canvas = Canvas(400, 196, "Dice over the threshold")
+    halves = (0, 0.5, 1)
+    axes = plot(canvas, 44, 30, 340, 108, (0, 1), (0, 1), x="threshold", y="Dice", xticks=halves, yticks=halves)
+    axes.line(THRESHOLDS.tolist(), scores.tolist())
+    axes.drop(threshold, dice)
+    x, y = axes.mark(threshold, dice)
+    anchor, side = ("end", -12) if threshold > 0.7 else ("start", 12)
+    canvas.text(x + side, y + 24, f"{dice:.3f}", anchor=anchor, bold=True)
+    return canvas.svg(f"Dice over the threshold: {dice:.2f} at {threshold:.2f}, at most {scores.max():.2f}.")
 
 
 def _key(view: str, counts: dict[str, float]) -> str:

@@ -6,6 +6,7 @@ Pictures of every page are kept under test-output/, light and dark: a lesson tha
 from pathlib import Path
 
 import pytest
+from reading import CONTRAST
 
 pytestmark = pytest.mark.browser
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -55,17 +56,17 @@ def test_a_question_is_answered_by_keyboard_alone(lesson):
 
 
 def test_an_explorer_follows_the_arrow_keys(lesson):
-    explorers = lesson.page.locator(".ms-panel:has(.text-twin):has(.noUi-handle)")
+    explorers = lesson.page.locator(".ms-panel:has(.text-twin):has(input[type=range])")
     for number in range(explorers.count()):
         explorer = explorers.nth(number)
         twin = explorer.locator(".text-twin")
         before = twin.inner_text()
-        handle = explorer.locator(".noUi-handle").first
+        handle = explorer.locator("input[type=range]").first
         handle.scroll_into_view_if_needed()
         handle.focus()
         lesson.page.keyboard.press("ArrowRight")
         lesson.page.wait_for_function(
-            "([index, before]) => [...document.querySelectorAll('.ms-panel:has(.text-twin):has(.noUi-handle)')][index]"
+            "([index, before]) => [...document.querySelectorAll('.ms-panel:has(.text-twin):has(input[type=range])')][index]"
             ".querySelector('.text-twin').innerText !== before",
             arg=[number, before],
         )
@@ -84,31 +85,3 @@ def test_panels_are_readable_in_the_dark_theme(lesson):
 def test_nothing_leaves_this_machine_and_the_console_is_clean(lesson):
     assert lesson.hosts == {"127.0.0.1"}
     assert lesson.console_errors == []
-
-
-# The contrast ratio (WCAG 2.1) of every text in our panels with the nearest background behind it.
-CONTRAST = """() => {
-    const parse = text => { const v = text.match(/[\\d.]+/g).map(Number); return v.length < 4 ? [...v, 1] : v; };
-    const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
-        .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-    const behind = node => {
-        for (; node; node = node.parentElement) {
-            const color = parse(getComputedStyle(node).backgroundColor);
-            if (color[3] > 0.9) return color;
-        }
-        return [255, 255, 255, 1];
-    };
-    const seen = [];
-    for (const node of document.querySelectorAll(
-            '.ms-panel p, .ms-panel li, .ms-panel label, .ms-panel code, .ms-panel text, .ms-panel .widget-readout')) {
-        const text = node.textContent.trim();
-        if (!text || !node.getClientRects().length) continue;
-        const style = getComputedStyle(node);
-        const front = light(parse(node.tagName === 'text' ? style.fill : style.color));
-        const back = light(behind(node));
-        const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
-        seen.push({text: text.slice(0, 40), tag: node.tagName, ratio: Math.round(ratio * 100) / 100});
-    }
-    return seen;
-}"""

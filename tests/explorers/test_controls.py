@@ -10,6 +10,7 @@ pytest.importorskip("ipywidgets")
 from minisegnet.explorers import controls as c
 from minisegnet.explorers.drawing import Discovery, Drawing
 from minisegnet.explorers.explorer import Explorer
+from minisegnet.explorers.inputs import CellGrid
 from minisegnet.explorers.page import MOST_STATES, pack, page_states, page_values, unpack
 from minisegnet.figures.svg import Canvas
 
@@ -71,19 +72,19 @@ def test_what_is_not_declared_is_refused_in_words_and_changes_nothing(state, sai
 
 def test_a_slider_beyond_its_limit_comes_back_to_it():
     explorer = make(state={"count": 3, "step": 3})
-    explorer.inputs["count"].slider.value = 1  # as a hand would
+    explorer.inputs["count"].index = 0  # as a hand would
     assert explorer.state["step"] == 1
-    assert [value for _, value in explorer.inputs["step"].slider.options] == [0, 1]
-    assert explorer.inputs["step"].play.max == 1
+    assert explorer.inputs["step"].names == ["0", "1"]
+    assert explorer.inputs["step"].index == 1
     assert "step 1 of 1" in explorer.twin
-    explorer.inputs["count"].slider.value = 3
-    assert explorer.inputs["step"].play.max == 3
+    explorer.inputs["count"].index = 2
+    assert explorer.inputs["step"].names == ["0", "1", "2", "3"]
 
 
-def test_play_moves_its_slider_and_the_picture():
+def test_a_place_behind_the_last_value_is_the_last_value():
     explorer = make()
-    explorer.inputs["step"].play.value = 2
-    assert explorer.state["step"] == explorer.inputs["step"].slider.value == 2
+    explorer.inputs["step"].index = 3  # from a screen that has not yet heard that 2 is the last
+    assert explorer.state["step"] == explorer.inputs["step"].index == 2
     assert "step 2 of 2" in explorer.picture.value
 
 
@@ -108,31 +109,32 @@ def test_a_preset_is_one_drawing_and_starts_from_the_start():
 def test_wrong_numbers_are_refused_kindly_and_right_ones_drawn():
     explorer = make()
     table = explorer.inputs["table"]
-    field = table.fields[0][1]
     for typed, said in (
-        ("x<1>", "“x&lt;1&gt;” is not a number: 2 stays."),
+        ("x<1>", "“x<1>” is not a number: 2 stays."),
         ("99", "not between -9 and 9"),
         ("1.5", "whole"),
     ):
-        field.value = typed
-        assert said in table.message.value
-        assert field.value == "2"
+        table.typed(0, 1, typed)
+        assert said in table.message
+        assert table.rows[0][1] == "2"
         assert explorer.state["table"] == ((1, 2), (3, 4))
-    field.value = "−7"
-    assert table.message.value == ""
+    table.typed(0, 1, "−7")
+    assert table.message == ""
+    assert table.rows[0][1] == "−7"
     assert explorer.state["table"] == ((1, -7), (3, 4))
     assert "(1, -7)" in explorer.twin
 
 
 def test_a_clicked_cell_releases_the_others_and_stays_on():
     explorer = make()
-    buttons = explorer.inputs["cell"].buttons
-    buttons[1][0].value = True
+    explorer.inputs["cell"].clicked(1, 0)
+    assert explorer.state["cell"] == explorer.inputs["cell"].value == ((0, 0), (1, 0))
+    explorer.inputs["cell"].clicked(1, 0)
     assert explorer.state["cell"] == ((0, 0), (1, 0))
-    assert [b.value for row in buttons for b in row] == [False, False, True, False]
-    buttons[1][0].value = False
-    assert explorer.state["cell"] == ((0, 0), (1, 0))
-    assert buttons[1][0].value is True
+    many = CellGrid(c.Cells(((1, 0), (0, 0)), "cells"))
+    many.clicked(1, 1)
+    many.clicked(0, 0)
+    assert many.value == ((0, 0), (0, 1))
 
 
 def test_text_is_escaped_and_the_static_copy_is_complete():
