@@ -92,7 +92,7 @@ class NumberGrid(Input):
     """A table of small text fields; what is not a number in range is refused in words, and the old number comes back."""
 
     kind = traitlets.Unicode("numbers").tag(sync=True)
-    rows = traitlets.List().tag(sync=True)
+    rows: Any = traitlets.List().tag(sync=True)
     message = traitlets.Unicode().tag(sync=True)
     value = traitlets.Tuple()
 
