@@ -9,9 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-MISSING = (
-    'explorers and questions need ipywidgets and anywidget: pip install "minisegnet[notebooks]", then restart the kernel'
-)
+MISSING = 'explorers and questions need ipywidgets and anywidget: pip install "minisegnet[notebooks]", then restart the kernel'
 try:
     import ipywidgets as widgets
 except ImportError as error:  # pragma: no cover (the tests have it)

@@ -1,6 +1,11 @@
 """The exercises, a file for each lesson: task, hints, solution and known misconceptions, all in one place."""
 
-from . import lesson_00, lesson_02, lesson_06, lesson_07
+import pkgutil
+from importlib import import_module
 
-LESSONS = (lesson_00, lesson_02, lesson_06, lesson_07)
-EXERCISES = {e.name: e for lesson in LESSONS for e in lesson.EXERCISES}
+from ..checking import Exercise
+
+LESSONS = [
+    import_module(f".{m.name}", __name__) for m in pkgutil.iter_modules(__path__) if m.name.startswith("lesson_")
+]
+EXERCISES: dict[str, Exercise] = {e.name: e for lesson in LESSONS for e in lesson.EXERCISES}

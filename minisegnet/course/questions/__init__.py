@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from ..quiz import Question
-from . import lesson_00
 
-QUESTIONS: dict[str, Callable[..., Question]] = {**lesson_00.QUESTIONS}
+LESSONS = [
+    import_module(f".{m.name}", __name__) for m in pkgutil.iter_modules(__path__) if m.name.startswith("lesson_")
+]
+QUESTIONS: dict[str, Callable[..., Question]] = {
+    name: ask for lesson in LESSONS for name, ask in lesson.QUESTIONS.items()
+}
 
 
 def question(name: str, *values: Any) -> Question:
