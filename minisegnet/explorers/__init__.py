@@ -5,8 +5,10 @@ declares one discovery: a question, the path of controls that answers it, and th
 """
 
 from .convolution import convolution
+from .depthwise import depthwise
+from .dice import dice
 from .dilation import dilation
 from .monitor import monitor
 from .overlay import overlay
 
-__all__ = ["convolution", "dilation", "monitor", "overlay"]
+__all__ = ["convolution", "depthwise", "dice", "dilation", "monitor", "overlay"]
