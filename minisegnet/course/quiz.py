@@ -18,7 +18,10 @@ class Question(Panel):
     """A question with an input, a button that commits, and the explanation that appears.
 
     ``state`` is "open", "right" or "wrong"; ``commit(answer)`` does what the button does, for tests and for the teacher.
+    ``expected`` are the answers that have an explanation of their own, right and wrong.
     """
+
+    expected: tuple[Any, ...] = ()
 
     def __init__(
         self,
@@ -94,7 +97,9 @@ def option(text: str, options: Mapping[str, str], answer: str, label: str = "Pre
             raise ValueError(f"answer must be one of the options {list(options)}, got {value!r}")
         return value == answer, options[value]
 
-    return Question(text, radio, explain, read, lock, "\n".join(options), label=label)
+    asked = Question(text, radio, explain, read, lock, "\n".join(options), label=label)
+    asked.expected = tuple(options)
+    return asked
 
 
 def number(
@@ -105,6 +110,7 @@ def number(
     otherwise: str = "",
     tolerance: float = 0.0,
     unit: str = "",
+    label: str = "Predict.",
 ) -> Question:
     """Ask for a number.
 
@@ -138,7 +144,9 @@ def number(
         near = [reason for number, reason in (wrong or {}).items() if abs(value - number) <= tolerance]
         return False, "\n\n".join(filter(None, [near[0] if near else otherwise, explain]))
 
-    return Question(text, row, judge, read, lock)
+    asked = Question(text, row, judge, read, lock, label=label)
+    asked.expected = (answer, *(wrong or {}))
+    return asked
 
 
 def cell(
@@ -148,6 +156,7 @@ def cell(
     explain: str,
     wrong: Mapping[tuple[int, int], str] | None = None,
     otherwise: str = "",
+    label: str = "Predict.",
 ) -> Question:
     """Ask for a cell (row, column), counted from 0, of a grid of numbers or words; the rest is as in ``number``."""
     rows, columns = len(grid), len(grid[0])
@@ -191,4 +200,6 @@ def cell(
         return False, "\n\n".join(filter(None, [(wrong or {}).get(place, otherwise), explain]))
 
     table = "\n".join("  ".join(str(value) for value in line) for line in grid)
-    return Question(text, box, judge, read, lock, table, "Rows")
+    asked = Question(text, box, judge, read, lock, table, "Rows", label=label)
+    asked.expected = (answer, *(wrong or {}))
+    return asked

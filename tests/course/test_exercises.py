@@ -1,109 +1,22 @@
 """Exercises: each wrong answer is told what was thought, right answers in two styles pass, stubs break nothing."""
 
 import re
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
+from right_answers_02 import conv_by_loops
 
 from minisegnet import course
 from minisegnet.course import check, exercise, hint, solution
 from minisegnet.course.checking import _compare, diagnose, is_stub
 from minisegnet.course.exercises import EXERCISES
 
-
-def _loops(image):
-    height, width, channels = image.shape
-    result = np.empty((channels, height, width), dtype=np.float32)
-    for c in range(channels):
-        for i in range(height):
-            for j in range(width):
-                result[c, i, j] = image[i, j, c] / 255
-    return result
-
-
-def _stacked(image):
-    return np.stack([image[:, :, c].astype(np.float32) / 255 for c in range(3)])
-
-
-def _mask_by_where(probabilities, threshold):
-    return np.where(probabilities[1] > threshold, True, False)
-
-
-def _mask_by_loop(probabilities, threshold):
-    mask = np.zeros(probabilities.shape[1:], dtype=bool)
-    for i, row in enumerate(probabilities[1]):
-        for j, value in enumerate(row):
-            mask[i, j] = value > threshold
-    return mask
-
-
-def _conv_by_loops(input, weight, stride):
-    n, _, h, w = input.shape
-    o, _, kh, kw = weight.shape
-    output = np.zeros((n, o, (h - kh) // stride[0] + 1, (w - kw) // stride[1] + 1), input.dtype)
-    for i in range(output.shape[2]):
-        for j in range(output.shape[3]):
-            y, x = i * stride[0], j * stride[1]
-            for k in range(o):
-                output[:, k, i, j] = (input[:, :, y : y + kh, x : x + kw] * weight[k]).sum(axis=(1, 2, 3))
-    return output
-
-
-def _conv_by_matrix(input, weight, stride):
-    n, c, h, w = input.shape
-    o, _, kh, kw = weight.shape
-    rows, columns = range(0, h - kh + 1, stride[0]), range(0, w - kw + 1, stride[1])
-    patches = np.stack([input[:, :, y : y + kh, x : x + kw].reshape(n, -1) for y in rows for x in columns], axis=2)
-    return (weight.reshape(o, c * kh * kw) @ patches).reshape(n, o, len(rows), len(columns))
-
-
-def _dilated_by_shifts(input, weight, dilation):
-    oh, ow = (size - (k - 1) * d for size, k, d in zip(input.shape[2:], weight.shape[2:], dilation, strict=True))
-    output = np.zeros((len(input), len(weight), oh, ow), input.dtype)
-    for y in range(weight.shape[2]):
-        for x in range(weight.shape[3]):
-            top, left = y * dilation[0], x * dilation[1]
-            part = input[:, :, top : top + oh, left : left + ow]
-            output += np.einsum("nchw,oc->nohw", part, weight[:, :, y, x])
-    return output
-
-
-def _dilated_by_a_kernel_with_gaps(input, weight, dilation):
-    o, c, kh, kw = weight.shape
-    gaps = np.zeros((o, c, (kh - 1) * dilation[0] + 1, (kw - 1) * dilation[1] + 1), weight.dtype)
-    gaps[:, :, :: dilation[0], :: dilation[1]] = weight
-    return _conv_by_loops(input, gaps, (1, 1))
-
-
-def _unpool_by_loops(values, indices, size):
-    planes = np.zeros((*values.shape[:2], *size), values.dtype)
-    for place in np.ndindex(values.shape):
-        row, column = divmod(indices[place], size[1])
-        planes[place[0], place[1], row, column] = values[place]
-    return planes
-
-
-def _unpool_flat(values, indices, size):
-    n, c = values.shape[:2]
-    area = size[0] * size[1]
-    flat = np.zeros(n * c * area, values.dtype)
-    first = np.arange(n * c).reshape(n, c, 1, 1) * area
-    flat[indices + first] = values
-    return flat.reshape(n, c, *size)
-
-
-RIGHT = {
-    "to-chw": (_loops, _stacked),
-    "to-mask": (_mask_by_where, _mask_by_loop),
-    "conv2d": (_conv_by_loops, _conv_by_matrix),
-    "dilated-conv": (_dilated_by_shifts, _dilated_by_a_kernel_with_gaps),
-    "max-unpool": (_unpool_by_loops, _unpool_flat),
-}
-PLACED = {
-    "conv2d": ("conv2d=_conv_by_loops", "2 times", "`conv2d_grad_input` and `conv2d_grad_weight`"),
-    "dilated-conv": ("conv2d=_dilated_by_shifts", "3 times", "`conv2d_grad_input` and `conv2d_grad_weight`"),
-    "max-unpool": ("scatter_to_plane=_unpool_by_loops", "once", "`gather_from_plane`"),
-}
+HERE = Path(__file__).parent
+ANSWERS = [import_module(path.stem) for path in sorted(HERE.glob("right_answers_*.py"))]
+RIGHT = {name: styles for module in ANSWERS for name, styles in module.RIGHT.items()}
+PLACED = {name: told for module in ANSWERS for name, told in getattr(module, "PLACED", {}).items()}
 WRONG = [(name, m) for name, e in EXERCISES.items() for m in e.misconceptions]
 
 
@@ -280,13 +193,13 @@ def test_gradients_that_were_replaced_are_not_called_ours():
     from minisegnet.kernels.convolution import reference
 
     with use_kernels(conv2d_grad_weight=lambda *a, **k: reference.conv2d_grad_weight(*a, **k)):
-        report = check(_conv_by_loops, "conv2d").text
+        report = check(conv_by_loops, "conv2d").text
     assert "of the gradients `conv2d_grad_input` is still ours" in report
 
 
 def test_an_answer_that_fits_the_cases_only_is_found_out_in_the_network():
     def conv2d(input, weight, stride):
-        result = _conv_by_loops(input, weight, stride)
+        result = conv_by_loops(input, weight, stride)
         return result if input.shape != (2, 3, 9, 10) else result + 1
 
     verdict = check(conv2d)
@@ -296,19 +209,19 @@ def test_an_answer_that_fits_the_cases_only_is_found_out_in_the_network():
     def conv2d(input, weight, stride):
         if input.shape == (2, 3, 9, 10):
             raise ValueError("no")
-        return _conv_by_loops(input, weight, stride)
+        return conv_by_loops(input, weight, stride)
 
     assert "in a network it stops: no" in check(conv2d).text
 
 
 def test_misconceptions_of_the_kernels_are_recognized_in_a_students_own_words():
     def conv2d(input, weight, stride):
-        return _conv_by_loops(input, np.rot90(weight, 2, axes=(2, 3)), stride)
+        return conv_by_loops(input, np.rot90(weight, 2, axes=(2, 3)), stride)
 
     assert "mathematician's sense" in check(conv2d).text
 
     def dilated_conv2d(input, weight, dilation):
-        return _conv_by_loops(input, weight, dilation)
+        return conv_by_loops(input, weight, dilation)
 
     assert "that is a stride" in check(dilated_conv2d).text
 

@@ -131,4 +131,68 @@ window moves by `stride`. Loops are welcome; so is `sliding_window_view`.""",
     place=lambda function: place("conv2d", function, _network, ("conv2d_grad_input", "conv2d_grad_weight")),
 )
 
-EXERCISES = (CONV2D,)
+
+def output_size(n, kernel, padding, stride):
+    """Return how many places a window of ``kernel`` pixels has on ``n`` pixels with ``padding`` zeros on each side."""
+    return (n + 2 * padding - kernel) // stride + 1
+
+
+OUTPUT_SIZE = Exercise(
+    name="output-size",
+    title="the output's size",
+    task="""A window of `kernel` pixels moves over `n` pixels with `padding` zeros before and after them, by `stride` at a time.
+Return how many places it has, as a whole number. (The window fits at least once.)""",
+    solve=output_size,
+    cases=lambda rng: [
+        (5, 3, 0, 1),
+        (4, 3, 1, 2),
+        (3, 3, 0, 1),
+        (6, 3, 0, 2),
+        (7, 3, 1, 3),
+        (224, 7, 3, 2),
+        (8, 2, 0, 2),
+    ],
+    hints=(
+        "Draw five cells and a window of three. At which cells can the window *begin*? Count them, then do it with steps of 2.",
+        "With the zeros there are `n + 2 * padding` cells. The first window lies at the very beginning: how many cells are "
+        "left behind it, and how often does a step fit into them?",
+        "Behind the first window are `n + 2 * padding - kernel` cells, a step fits `// stride` times, and the first place "
+        "counts too: + 1.",
+    ),
+    misconceptions=(
+        Misconception(
+            "one place forgotten",
+            lambda n, kernel, padding, stride: (n + 2 * padding - kernel) // stride,
+            "You count the steps. The window stands once before its first step: one more place.",
+        ),
+        Misconception(
+            "padding on one side",
+            lambda n, kernel, padding, stride: (n + padding - kernel) // stride + 1,
+            "You add the padding once; there are zeros on *both* sides.",
+        ),
+        Misconception(
+            "rounded up",
+            lambda n, kernel, padding, stride: -(-(n + 2 * padding - kernel) // stride) + 1,
+            "You round up where a step does not fit any more. The window never sticks out: what is left over is not read.",
+        ),
+        Misconception(
+            "a true division",
+            lambda n, kernel, padding, stride: (n + 2 * padding - kernel) / stride + 1,
+            "Your number of places is not whole: a step that fits half is no step. Use `//`.",
+        ),
+        Misconception(
+            "the stride divides the size",
+            lambda n, kernel, padding, stride: n // stride,
+            "You divide the size by the stride. That is so only where padding makes up for the kernel; count the places of "
+            "the window instead.",
+        ),
+        Misconception(
+            "the padding is ignored",
+            lambda n, kernel, padding, stride: (n - kernel) // stride + 1,
+            "You leave out the zeros: `padding` of them stand before the pixels, and as many behind.",
+        ),
+    ),
+    praise="Padding adds places, a stride leaves some out, and the first one counts.",
+)
+
+EXERCISES = (OUTPUT_SIZE, CONV2D)
