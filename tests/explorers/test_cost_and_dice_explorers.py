@@ -1,7 +1,10 @@
 """The explorers of cost and of Dice: what they show, counted by loops, and the lecture's and the papers' numbers."""
 
+import importlib.util
 import re
+import time
 from fractions import Fraction
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -243,3 +246,28 @@ def test_the_point_stands_on_its_line_of_equal_dice():
     found, mask, target = 6 * 5, 36, 64
     assert (across, up) == pytest.approx((mask / target, found / target), abs=0.001)
     assert 2 * up / (1 + across) == pytest.approx(2 * found / (mask + target), abs=0.002)
+
+
+def test_the_benchmark_finds_the_slow_state_and_says_which_limit_is_passed(monkeypatch):
+    folder = Path(__file__).parents[2] / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))
+    spec = importlib.util.spec_from_file_location("benchmark_of_explorers", folder / "explorers.py")
+    assert spec is not None
+    assert spec.loader is not None
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+
+    class Slow:
+        def _draw_state(self, wait):
+            time.sleep(wait)
+
+    drawn = bench.drawings(Slow(), [{"wait": 0.001}, {"wait": 0.001}, {"wait": 0.04}])
+    assert drawn.states == 3
+    assert drawn.best >= 1
+    assert drawn.worst >= 40
+    assert drawn.first >= 40
+    fast = bench.Drawn(2, 30.0, 1.0, 2.0, 3.0)
+    table = bench.page({"slow": drawn, "fast": fast}, {"fast": [100.0, 120.0, 400.0]})
+    assert "| fast | 2 | **30.0** | 1.0 | 2.0 | 3.0 | 120 | 400 | yes |" in table
+    assert "– | – | no: drawing 4" in table
+    assert bench.verdict(fast, [140.0, 151.0, 160.0]) == "no: key 151 ms"
