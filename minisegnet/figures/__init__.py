@@ -13,6 +13,7 @@ from .overlay import error_map, gallery, overlay, show
 from .panels import label_legend
 from .raster import as_image, as_labels, error_counts, error_image, overlay_image
 from .svg import Canvas, Svg
+from .svg_image import heat, signed
 from .svg_network import network
 
 __all__ = [
@@ -29,12 +30,14 @@ __all__ = [
     "error_image",
     "error_map",
     "gallery",
+    "heat",
     "label_legend",
     "network",
     "overlay",
     "overlay_image",
     "save",
     "show",
+    "signed",
 ]
 
 

@@ -59,7 +59,7 @@ def strongest_answer() -> Question:
     """Ask where the kernel of the lesson answers most strongly."""
     return quiz.cell(
         "The weights are -1, 0, 1 along each row: what is on the right counts plus, what is on the left minus. The grid shows "
-        "a picture's brightness. At which cell, as the *middle* of the window, is the answer largest?",
+        "a picture's brightness. At which cell, as the middle of the window, is the answer largest?",
         grid=[[9, 9, 9, 1, 1], [9, 9, 9, 1, 1], [1, 1, 9, 9, 9], [1, 1, 9, 9, 9], [1, 1, 9, 9, 9]],
         answer=(3, 1),
         explain="Around (3, 1) the left column holds 1, 1, 1 and the right one 9, 9, 9: 27 - 3 = 24, the most that is possible.",
