@@ -10,5 +10,18 @@ from .dice import dice
 from .dilation import dilation
 from .monitor import monitor
 from .overlay import overlay
+from .pooling import pooling
+from .transposed_1d import transposed_1d
+from .transposed_2d import transposed_2d
 
-__all__ = ["convolution", "depthwise", "dice", "dilation", "monitor", "overlay"]
+__all__ = [
+    "convolution",
+    "depthwise",
+    "dice",
+    "dilation",
+    "monitor",
+    "overlay",
+    "pooling",
+    "transposed_1d",
+    "transposed_2d",
+]

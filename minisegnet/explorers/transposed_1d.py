@@ -157,7 +157,7 @@ def transposed_1d(**state: Any) -> Explorer:
         },
         name="transposed_1d",
         page={
-            "kernel_size": (3, 4),
+            "kernel_size": (3,),
             "stride": (2,),
             "inputs": (2, 3),
             "padding": (0, 1),
