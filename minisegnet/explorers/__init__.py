@@ -8,6 +8,7 @@ from .convolution import convolution
 from .depthwise import depthwise
 from .dice import dice
 from .dilation import dilation
+from .hourglass import hourglass
 from .monitor import monitor
 from .overlay import overlay
 from .pooling import pooling
@@ -19,6 +20,7 @@ __all__ = [
     "depthwise",
     "dice",
     "dilation",
+    "hourglass",
     "monitor",
     "overlay",
     "pooling",
