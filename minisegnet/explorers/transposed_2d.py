@@ -11,14 +11,13 @@ from . import transposed as shared
 from .controls import Choice, Control, Numbers, Slider, State, Table
 from .drawing import Discovery, Drawing
 from .transposed import VIEWS, Geometry, signed
-from .transposed_planes import Scene, draw, rows_of, through_input
+from .transposed_planes import RECALL, Scene, draw, rows_of, through_input
 
 if TYPE_CHECKING:
     from .explorer import Explorer
 
 INPUT: Table = ((1, 2, 1, 3), (3, 4, 2, 1), (2, 1, 3, 2), (1, 3, 1, 4))
 WEIGHTS: Table = ((1, 2, 3, 1), (4, 5, 6, 2), (7, 8, 9, 1), (1, 2, 1, 1))
-RECALL = "recall: convolution"
 REACH = 7  # places that stamps may cover on each axis
 
 

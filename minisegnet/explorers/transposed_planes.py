@@ -11,6 +11,7 @@ from ..figures.svg_grid import format_value, text_width
 from . import transposed as shared
 from .transposed import Computed, Geometry, table
 
+RECALL = "recall: convolution"
 GAP = 40.0
 _TOP, _TALL = 62.0, 268.0
 _COLORS = ("orange", "blue", "bluish green", "reddish purple")
@@ -27,6 +28,12 @@ class Scene(NamedTuple):
     step: int
     image: np.ndarray
     down: np.ndarray
+
+    @property
+    def axis(self) -> int:
+        """How many places are drawn; the convolution has its whole ring of zeros, even where no window comes."""
+        ring = self.g.out + 2 * self.g.p
+        return max(self.g.axis, ring) if self.view == RECALL else self.g.axis
 
     @property
     def pixel(self) -> tuple[int, int] | None:
@@ -49,7 +56,7 @@ class Scene(NamedTuple):
 
 def through_input(view: str) -> bool:
     """Say whether the steps of a view go through the input's pixels; else through the output's."""
-    return view in ("scatter", "there and back", "recall: convolution")
+    return view in ("scatter", "there and back", RECALL)
 
 
 def draw(scene: Scene) -> Canvas:
@@ -61,7 +68,7 @@ def draw(scene: Scene) -> Canvas:
         "matrix": "every pixel a row or column: C goes down, its transpose Cᵀ goes up",
         "zero-insertion": f"s − 1 = {scene.g.s - 1} between, zeros around; then a convolution with stride 1",
         "there and back": "the convolution goes the same ways down, with the same weights",
-        "recall: convolution": "each window becomes one pixel; padding is the ring of zeros",
+        RECALL: "each window becomes one pixel; padding is the ring of zeros",
     }
     shared.heading(canvas, scene.view, said[scene.view])
     if scene.view == "matrix":
@@ -76,7 +83,7 @@ def _values(scene: Scene) -> list[list[Any]]:
     g, rows = scene.g, []
     until = scene.step if scene.pixel and scene.view == "scatter" else g.n**2
     part = np.where(np.arange(g.n**2).reshape(g.n, g.n) < until, scene.x, 0)
-    sums = np.zeros((g.axis, g.axis))
+    sums = np.zeros((scene.axis, scene.axis))
     if until < g.n**2:
         made = shared.computed(rows_of(part), rows_of(scene.w), g.s, 0, 0).full
     else:
@@ -84,12 +91,12 @@ def _values(scene: Scene) -> list[list[Any]]:
     sums[: g.full, : g.full] = made
     if until == g.n**2:  # what is kept is what conv_transpose2d returns
         sums[g.p : g.p + g.out, g.p : g.p + g.out] = scene.numbers.out
-    if scene.view == "recall: convolution":
+    if scene.view == RECALL:
         sums[:] = 0
         sums[g.p : g.p + g.out, g.p : g.p + g.out] = scene.image
-    for r in range(g.axis):
+    for r in range(scene.axis):
         row: list[Any] = []
-        for c in range(g.axis):
+        for c in range(scene.axis):
             reached = any(i * g.n + j < until for (i, j), _ in scene.meet((r, c)))
             blank = until < g.n**2 and not reached
             if scene.place and kind(g, r, c) != "cropped" and (r, c) > scene.place:
@@ -120,26 +127,26 @@ def _three(canvas: Canvas, scene: Scene) -> None:
     g, pixel, place = scene.g, scene.pixel, scene.place
     zeros = scene.view == "zero-insertion"
     values = _values(scene)
-    high = min(46.0, _TALL / g.axis)
+    high = min(46.0, _TALL / scene.axis)
     wide = _needed([*values, *scene.numbers.full.tolist()], high, 1.12 if zeros else 1.28)
     side = g.out + g.k - 1 if zeros else g.n
     below = 0.0  # the width of the results on the left, where there are any
     if scene.view == "there and back":
         below = _needed(scene.numbers.back.tolist(), 30)
-    elif scene.view == "recall: convolution":
+    elif scene.view == RECALL:
         below = _needed(scene.down.tolist(), 30)
-    free = 752 - 2 * GAP - g.axis * wide
+    free = 752 - 2 * GAP - scene.axis * wide
     square = min(46.0, (free - g.n * below) / g.k if below else free / (side + g.k), _TALL / side)
     below = max(below, square)
-    total = side * below + (0 if zeros else g.k * _weights_wide(scene, square)) + g.axis * wide + 2 * GAP
+    total = side * below + (0 if zeros else g.k * _weights_wide(scene, square)) + scene.axis * wide + 2 * GAP
     spare = max(0.0, 752 - total - zeros * g.k * square) / 4
     gap = GAP + min(spare, 30)
     middle = _TOP + _TALL / 2
     right = _left(canvas, scene, square, below, middle)
     right = _kernel(canvas, scene, right + gap, gap, square, middle)
     x = right + gap
-    y = middle - g.axis * high / 2
-    recall = scene.view == "recall: convolution"
+    y = middle - scene.axis * high / 2
+    recall = scene.view == RECALL
     now = set()
     if pixel and scene.view != "there and back":
         now = {(pixel[0] * g.s + a, pixel[1] * g.s + b) for a in range(g.k) for b in range(g.k)}
@@ -167,7 +174,7 @@ def _three(canvas: Canvas, scene: Scene) -> None:
     elif pixel:
         i, j = pixel
         canvas.frame(x + j * g.s * wide, y + i * g.s * high, g.k * wide, g.k * high, color="orange", thick=4)
-    kinds = [kind(g, r, c) for r in range(g.axis) for c in range(g.axis)]
+    kinds = [kind(g, r, c) for r in range(scene.axis) for c in range(scene.axis)]
     if recall:
         ring = [("padding", "zero padding")] * ("cropped" in kinds)
         shared.places_legend(
@@ -191,7 +198,7 @@ def _left(canvas: Canvas, scene: Scene, square: float, below: float, middle: flo
     g, pixel, place = scene.g, scene.pixel, scene.place
     if scene.view == "zero-insertion":
         return _stretched(canvas, scene, square, middle)
-    back, recall = scene.view == "there and back", scene.view == "recall: convolution"
+    back, recall = scene.view == "there and back", scene.view == RECALL
     high = min(square, (_TALL - 44) / (2 * g.n)) if back else square
     y = _TOP + 4 if back else middle - g.n * high / 2
     reach = {at for at, _ in scene.meet(place)} if place else set()
@@ -248,7 +255,7 @@ def _stretched(canvas: Canvas, scene: Scene, square: float, middle: float) -> fl
 def _kernel(canvas: Canvas, scene: Scene, x: float, gap: float, square: float, middle: float) -> float:
     """Draw the kernel, below it the products of the step, and the arrows; return where it ends."""
     g, pixel, place = scene.g, scene.pixel, scene.place
-    zeros, back, recall = (scene.view == v for v in ("zero-insertion", "there and back", "recall: convolution"))
+    zeros, back, recall = (scene.view == v for v in ("zero-insertion", "there and back", RECALL))
     with_products = bool(scene.step) and not zeros and not back
     wide = square if zeros else _weights_wide(scene, square)
     high = min(square, (_TALL - 44) / (2 * g.k)) if with_products else square
@@ -268,7 +275,7 @@ def _kernel(canvas: Canvas, scene: Scene, x: float, gap: float, square: float, m
     if with_products:
         products: list[list[Any]] = [[None] * g.k for _ in range(g.k)]
         if pixel and recall:
-            patch = np.zeros((g.axis, g.axis))
+            patch = np.zeros((scene.axis, scene.axis))
             patch[g.p : g.p + g.out, g.p : g.p + g.out] = scene.image
             top, left = pixel[0] * g.s, pixel[1] * g.s
             products = (patch[top : top + g.k, left : left + g.k] * scene.w).tolist()
