@@ -8,22 +8,28 @@ from .convolution import convolution
 from .depthwise import depthwise
 from .dice import dice
 from .dilation import dilation
+from .fcn_skips import fcn_skips
 from .hourglass import hourglass
 from .monitor import monitor
 from .overlay import overlay
 from .pooling import pooling
+from .tiling import tiling
 from .transposed_1d import transposed_1d
 from .transposed_2d import transposed_2d
+from .upsampling import upsampling
 
 __all__ = [
     "convolution",
     "depthwise",
     "dice",
     "dilation",
+    "fcn_skips",
     "hourglass",
     "monitor",
     "overlay",
     "pooling",
+    "tiling",
     "transposed_1d",
     "transposed_2d",
+    "upsampling",
 ]
