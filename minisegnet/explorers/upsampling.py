@@ -8,7 +8,7 @@ from ..figures.svg import Canvas
 from ..figures.svg_image import image
 from .controls import Choice, Control, Slider, Toggle
 from .drawing import Discovery, Drawing
-from .upsampling_rules import KERNELS, PICTURES, POOLED, SIZE, brought_up, shown
+from .upsampling_rules import KERNELS, PICTURES, POOLED, SIZE, brought_up, encoded, shown
 
 if TYPE_CHECKING:
     from .explorer import Explorer
@@ -54,7 +54,8 @@ def draw_upsampling(
         pixels = shown(picture, factor, pool, kernel, place, errors and place > 0)
         what = "its errors" if errors and place else "the result" if place else "the picture"
         canvas.text(x, _TOP - 12, name, anchor="start", bold=True)
-        where = image(canvas, x, _TOP, _WIDE, pixels, alt=f"{name}: {what}")
+        uri = encoded(picture, factor, pool, kernel, place, errors and place > 0)
+        where = image(canvas, x, _TOP, _WIDE, pixels, alt=f"{name}: {what}", uri=uri)
         y1, x1, side = where.y + row * where.cell, x + column * where.cell, ZOOM * where.cell
         canvas.frame(x1, y1, side, side, thick=4)
         canvas.frame(x1, y1, side, side, color="yellow", thick=2)

@@ -10,7 +10,7 @@ import numpy as np
 from .. import data
 from .. import functional as F
 from ..autograd import Tensor, no_grad
-from ..figures.svg_image import heat
+from ..figures.svg_image import data_uri, heat
 from ..nn import init
 
 SIZE = 128
@@ -141,3 +141,9 @@ def shown(picture: str, factor: int, pool: str, kernel: str, place: int, errors:
         return heat(np.abs(result - truth).mean(axis=0), low=0, high=0.5)
     levels = np.rint(255 * np.clip(result, 0, 1)).astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(levels, (3, SIZE, SIZE)).transpose(1, 2, 0))
+
+
+@lru_cache(maxsize=512)
+def encoded(picture: str, factor: int, pool: str, kernel: str, place: int, errors: bool) -> str:
+    """Return what a column shows as the text of a ``data:`` address, encoded once."""
+    return data_uri(shown(picture, factor, pool, kernel, place, errors))
