@@ -310,10 +310,30 @@ def check_without_compiler():
     np.testing.assert_array_equal(values, naive.max_pool2d(images, *options)[0])
     np.testing.assert_array_equal(indices, naive.max_pool2d(images, *options)[1])
     assert type(numba_cpu._max_pool2d).__name__ == "function"
+    many = np.random.default_rng(0).integers(-3, 4, (1, 9, 5, 4)).astype(np.float32)  # eight channels at a time
+    many[0, :, 2, 1:3] = np.nan
+    for size in (2, 3):
+        window = ((size, size), (2, 2), (1, 1), (1, 1), True)
+        for result, expected in zip(numba_cpu.max_pool2d(many, *window), naive.max_pool2d(many, *window), strict=True):
+            np.testing.assert_array_equal(result, expected)
     for accumulate in (True, False):
         scattered = numba_cpu.scatter_to_plane(values, indices, (4, 4), accumulate)
         np.testing.assert_array_equal(scattered, naive.scatter_to_plane(values, indices, (4, 4), accumulate))
     np.testing.assert_array_equal(numba_cpu.gather_from_plane(images, indices), values)
+
+
+@pytest.mark.parametrize("channels", [7, 8, 9, 16, 17])
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_eight_channels_at_a_time_and_windows_over_every_border(rng, channels, size, dtype):
+    for height, width in ((1, 1), (1, 5), (4, 3), (7, 8)):
+        images = rng.integers(-3, 4, (2, channels, height, width)).astype(dtype)  # ties
+        images[rng.random(images.shape) < 0.2] = np.nan
+        for stride, ceil_mode in ((1, False), (2, False), (2, True), (3, True)):
+            window = ((size, size), (stride, stride), (1, 1), (1, 1), ceil_mode)
+            expected = naive.max_pool2d(images, *window)
+            for result, wanted in zip(numba_cpu.max_pool2d(images, *window), expected, strict=True):
+                np.testing.assert_array_equal(result, wanted)
 
 
 def test_the_loops_run_without_the_compiler():

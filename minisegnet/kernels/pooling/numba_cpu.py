@@ -3,10 +3,10 @@
 Memory is channels-last inside: for one window, all channels are compared at once, in the innermost loop. No arithmetic
 but sums in a fixed order, so no fastmath: a NaN stays a NaN, and the result is the same with any number of threads.
 
-Windows of 2x2 and 3x3 that lie inside the image keep their maximum and its place in registers over all taps; other
-windows go from tap to tap. Where 2x2 windows halved the image, every index points into its own: scattering then goes over
-memory in order, in parallel by rows, and *looks* whether that is so. If an index points elsewhere (unpooling takes any,
-windows may overlap), the general loops do it all again.
+Windows of 2x2 and 3x3 keep their maximum and its place in registers over all taps: of eight channels at once, wherever the
+window lies; of fewer where it lies inside the image. Other windows go from tap to tap. Where 2x2 windows halved the image,
+every index points into its own: scattering then goes over memory in order, in parallel by rows, and *looks* whether that is
+so. If an index points elsewhere (unpooling takes any, windows may overlap), the general loops do it all again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numba import get_num_threads, njit, prange
 from ...arrays import channels_first
 from ...shapes import Size, pool_output_size
 from ..buffers import empty
+from ..numba_cpu_lanes import LANES, window_2x2, window_3x3
 from ..numba_cpu_layout import channels_last
 from ..threads import one_at_a_time
 
@@ -73,7 +74,7 @@ def _halved(size: Size, pooled: Size) -> bool:
 
 
 def _max_pool2d_py(input, kernel_size, stride, padding, dilation, values, indices):
-    n, h, w, _ = input.shape
+    n, h, w, channels = input.shape
     _, oh, ow, _ = values.shape
     small = dilation == (1, 1) and (kernel_size == (2, 2) or kernel_size == (3, 3))
     x_first = (padding[1] + stride[1] - 1) // stride[1]  # the windows of a row that lie inside, left and right
@@ -83,6 +84,9 @@ def _max_pool2d_py(input, kernel_size, stride, padding, dilation, values, indice
         top = y * stride[0] - padding[0]
         kh_first, kh_stop = _taps_inside(top, h, kernel_size[0], dilation[0])
         first, stop = 0, 0
+        if small and channels >= LANES:
+            _row_of_lanes(input[image], kernel_size[0], top, stride[1], padding[1], values[image, y], indices[image, y])
+            continue
         if small and kh_first == 0 and kh_stop == kernel_size[0] and x_first < x_stop:
             first, stop = x_first, x_stop
             best, place = values[image, y], indices[image, y]
@@ -164,6 +168,28 @@ def _row_3x3_py(image, top, stride, padding, first, stop, values, indices):
             value[channel], index[channel] = v, here + k
 
 
+def _row_of_lanes_py(image, size, top, stride, padding, values, indices):
+    """The windows of a row, eight channels at a time.
+
+    Taps outside of the image are moved to the border's: the same pixel twice, next to each other, changes no maximum.
+    """
+    h, w, channels = image.shape
+    flat, best, place = image.reshape(-1), values.reshape(-1), indices.reshape(-1)
+    y0, y1, y2 = max(top, 0), min(max(top + 1, 0), h - 1), min(top + 2, h - 1)
+    for x in range(len(values)):
+        left = x * stride - padding
+        x0, x1, x2 = max(left, 0), min(max(left + 1, 0), w - 1), min(left + 2, w - 1)
+        here = y0 * w + x0
+        for block in range(0, channels, LANES):
+            c = min(block, channels - LANES)
+            at, to = here * channels + c, x * channels + c
+            if size == 2:
+                window_2x2(flat, at, channels, ((y1 - y0) * w,), (x1 - x0,), here, best, place, to)
+            else:
+                rows, columns = ((y1 - y0) * w, (y2 - y0) * w), (x1 - x0, x2 - x0)
+                window_3x3(flat, at, channels, rows, columns, here, best, place, to)
+
+
 def _taps_inside_py(start, size, kernel, dilation):
     """Return the range of k in [0, kernel) for which start + k * dilation lies in [0, size)."""
     first = 0 if start >= 0 else (-start + dilation - 1) // dilation
@@ -237,6 +263,7 @@ _taps_inside = njit(cache=True, nogil=True)(_taps_inside_py)
 _later = njit(**INLINE)(_later_py)
 _row_2x2 = njit(cache=True, nogil=True)(_row_2x2_py)
 _row_3x3 = njit(cache=True, nogil=True)(_row_3x3_py)
+_row_of_lanes = njit(cache=True, nogil=True)(_row_of_lanes_py)
 _window = njit(cache=True, nogil=True)(_window_py)
 _max_pool2d = njit(**OPTIONS)(_max_pool2d_py)
 _scatter_to_plane = njit(**OPTIONS)(_scatter_to_plane_py)

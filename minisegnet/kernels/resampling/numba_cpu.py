@@ -15,6 +15,7 @@ from numba import njit, prange
 from ...arrays import channels_first
 from ...shapes import Size
 from ..buffers import empty
+from ..numba_cpu_lanes import LANES, mix
 from ..numba_cpu_layout import channels_last
 from ..threads import one_at_a_time
 from .taps import Scale, bilinear_taps
@@ -73,6 +74,14 @@ def _resize_bilinear_py(input, rows, columns, output):
         line, up, down = np.empty(w * channels, input.dtype), of_top[y], of_bottom[y]
         for j in range(len(line)):  # pixels and channels in one long loop, which vectorizes however few there are
             line[j] = up * above[j] + down * below[j]
+        if channels >= LANES:
+            flat = output[image, y].reshape(-1)
+            for x in range(ow):
+                for block in range(0, channels, LANES):
+                    c = min(block, channels - LANES)
+                    one, other = left[x] * channels + c, right[x] * channels + c
+                    mix(line, one, other, of_left[x], of_right[x], flat, x * channels + c)
+            continue
         row = line.reshape(w, channels)
         for x in range(ow):
             before, after, pixel = row[left[x]], row[right[x]], output[image, y, x]
