@@ -119,8 +119,10 @@ def one_seed(seed: int, steps: int, work: Path, need: bool) -> dict[str, dict[st
             print(f"{path.stem}: {time.perf_counter() - start:.0f} s", flush=True)
         model = models.load(path)
         scores[name] = judge(model, *judged)
-        for level in range(1, model.depth + 1) if name == "unet_stacked" else ():
-            scores[f"skip {level} cut out"] = judge(model, *judged, {level: nothing})
+        if name == "unet_stacked":
+            for level in (1, 2, 3):
+                scores[f"skip {level} cut out"] = judge(model, *judged, {level: nothing})
+            scores["all skips cut out"] = judge(model, *judged, dict.fromkeys((1, 2, 3), nothing))
     for level in (1, 2, 3) if need else ():
         done = work / f"without-{level}-{seed}-{steps}.json"
         if not done.exists():

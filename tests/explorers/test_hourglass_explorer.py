@@ -149,3 +149,4 @@ def test_the_files_are_small_and_say_where_they_come_from():
         assert models.load(path).about["made_by"] == "scripts/train_explorer_nets.py"
     scores = fresh(STACKED).about["scores"]
     assert all(len(row) == 3 for row in scores.values())
+    assert {"all skips cut out", "skip 1 cut out", "trained without skip 3", DEEP} <= set(scores)
