@@ -9,6 +9,7 @@ import numpy as np
 from ..arrays import array_module
 from ..autograd import Context, Function, Tensor, unwrap
 from ..backend import kernels_for
+from ..kernels.buffers import empty
 from .activation import log_softmax
 from .checks import as_tensor, float_tensor, same_dtype
 
@@ -28,6 +29,33 @@ class SoftmaxCrossEntropy(Function):
     @staticmethod
     def backward(ctx: Context, grad_losses: Any) -> Any:
         return ctx.kernels.softmax_cross_entropy_grad(grad_losses, *ctx.saved_tensors), None, None
+
+
+class SoftmaxCrossEntropyTotal(Function):
+    """The sum of ``SoftmaxCrossEntropy`` over all pixels, divided by a number, in one step of the tape instead of five."""
+
+    @staticmethod
+    def forward(ctx: Context, logits: Any, target: Any, pixel_weight: Any, divisor: float) -> Any:
+        ctx.kernels, ctx.shape, ctx.divisor = kernels_for(logits, target, pixel_weight), logits.shape, divisor
+        flat = logits.reshape(*logits.shape[:2], -1)
+        losses, log_sum_exp = ctx.kernels.softmax_cross_entropy(flat, target, pixel_weight)
+        ctx.save_for_backward(flat, target, pixel_weight, log_sum_exp)
+        return (losses.sum(dtype=np.float64) / divisor).astype(logits.dtype)
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Any) -> Any:
+        flat, target, pixel_weight, log_sum_exp = ctx.saved_tensors
+        grad_losses = _full(target.shape, grad_output / ctx.divisor, flat)
+        grad = ctx.kernels.softmax_cross_entropy_grad(grad_losses, flat, target, pixel_weight, log_sum_exp)
+        return grad.reshape(ctx.shape), None, None, None
+
+
+def _full(shape: tuple[int, ...], value: Any, like: Any) -> Any:
+    """Return an array of one value, of the type and on the device of ``like``."""
+    xp = array_module(like)
+    made = empty(shape, like.dtype) if xp is np else xp.empty(shape, like.dtype)
+    made[...] = value
+    return made
 
 
 def cross_entropy(
@@ -80,14 +108,18 @@ def cross_entropy(
     if class_weight is not None:
         pixels = class_weight[y] * counts
     else:
-        pixels = xp.ones(y.shape, x.dtype) if all_count else counts.astype(x.dtype)
+        pixels = _full(y.shape, 1, x.data) if all_count else counts.astype(x.dtype)
     if pixel_weight is not None:
         extra = unwrap(pixel_weight)
         if tuple(np.shape(extra)) != y.shape:
             raise ValueError(f"cross_entropy: pixel_weight must have target's shape {y.shape}, got {np.shape(extra)}")
         pixels = pixels * xp.asarray(extra, x.dtype)
-    flat = x.reshape(n, k, int(np.prod(x.shape[2:])))
-    losses = SoftmaxCrossEntropy.apply(flat, y.reshape(n, -1), pixels.reshape(n, -1)).reshape(y.shape)
+    pairs = (n, int(np.prod(x.shape[2:])))
+    divisor = 1.0 if reduction == "sum" else float(y.size) if plain else float(pixels.sum(dtype=np.float64))
+    if reduction != "none" and not label_smoothing and (divisor or pixels.any()):
+        return SoftmaxCrossEntropyTotal.apply(x, y.reshape(pairs), pixels.reshape(pairs), divisor)
+    losses = SoftmaxCrossEntropy.apply(x.reshape(n, k, pairs[1]), y.reshape(pairs), pixels.reshape(pairs))
+    losses = losses.reshape(y.shape)
     if label_smoothing:
         others = -log_softmax(x, 1)
         if class_weight is not None:
@@ -136,7 +168,7 @@ def class_labels(y: Any, shape: tuple[int, ...], ignore_index: int, what: str) -
 def _labels(y: Any, shape: tuple[int, ...], ignore_index: int, what: str) -> tuple[Any, bool]:
     """Return ``class_labels``, and whether they say that every pixel counts.
 
-    The smallest and the largest label tell both where all is well, as nearly always: two passes over them, no more.
+    The smallest and the largest label tell both where all is well.
     """
     expected = (shape[0], *shape[2:])
     if y.shape != expected:
@@ -148,6 +180,8 @@ def _labels(y: Any, shape: tuple[int, ...], ignore_index: int, what: str) -> tup
             f"{what}: target must hold integers (class numbers), got {y.dtype}; convert with .astype(np.int64)"
         )
     y = y.astype(np.int64, copy=False)
+    if y.size and not 0 <= ignore_index < shape[1] and int(y.view(np.uint64).max()) < shape[1]:
+        return y, True  # as nearly always, and found in one pass: as unsigned numbers, negative ones are the largest
     lowest, highest = (int(y.min()), int(y.max())) if y.size else (0, 0)
     if lowest < 0 or highest >= shape[1]:
         wrong = (y != ignore_index) & ((y < 0) | (y >= shape[1]))

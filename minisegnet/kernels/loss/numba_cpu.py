@@ -1,8 +1,7 @@
 """Softmax cross-entropy as compiled loops; ``reference.py`` holds the contract.
 
-One pass over the logits each way; no softmax is ever stored. The loops read logits as (N, P, K) with whatever strides
-they have (compiled once for channels-last memory, once more for others), so nothing is copied, and the gradient lies in
-memory as the logits do. No fastmath: a NaN stays a NaN, an infinity an infinity.
+One pass over the logits each way; no softmax is ever stored, and the gradient lies in memory as the logits do. No fastmath:
+a NaN stays a NaN, an infinity an infinity.
 
 These loops ask the C library for every exp and log, in float64. float32 logits, which is what networks have, are served by
 ``numba_cpu_float32.py``, several pixels at a time.
@@ -30,12 +29,12 @@ def softmax_cross_entropy(
     """Return the weighted cross-entropy of every pixel; see ``reference.softmax_cross_entropy``."""
     losses = empty(target.shape, logits.dtype)
     log_sum_exp = empty(target.shape, np.float64)
-    target, pixel_weight = np.ascontiguousarray(target), np.ascontiguousarray(pixel_weight)
-    arrays = _classes_last(logits), target, pixel_weight, losses, log_sum_exp
+    maps = _plain(target), _plain(pixel_weight), losses, log_sum_exp
     if logits.dtype == np.float32:
-        numba_cpu_float32.softmax_cross_entropy(*arrays, numba_cpu_float32.pixels_a_task(logits.shape[1]))
+        line = _as_line(logits)
+        numba_cpu_float32.softmax_cross_entropy(*line, *maps, numba_cpu_float32.pixels_a_task(logits.shape[1]))
     else:
-        _softmax_cross_entropy(*arrays)
+        _softmax_cross_entropy(_classes_last(logits), *maps)
     return losses, log_sum_exp
 
 
@@ -44,14 +43,42 @@ def softmax_cross_entropy_grad(
     grad_losses: np.ndarray, logits: np.ndarray, target: np.ndarray, pixel_weight: np.ndarray, log_sum_exp: np.ndarray
 ) -> np.ndarray:
     """Return the gradient with respect to the logits; see ``reference.softmax_cross_entropy_grad``."""
-    grad_logits = _empty_like(logits)
-    maps = (np.ascontiguousarray(a) for a in (grad_losses, target, pixel_weight, log_sum_exp))
-    arrays = _classes_last(logits), *maps, _classes_last(grad_logits)
-    if logits.dtype == np.float32:
-        numba_cpu_float32.softmax_cross_entropy_grad(*arrays, numba_cpu_float32.pixels_a_task(logits.shape[1]))
-    else:
-        _softmax_cross_entropy_grad(*arrays)
-    return grad_logits
+    maps = tuple(_plain(a) for a in (grad_losses, target, pixel_weight, log_sum_exp))
+    if logits.dtype != np.float32:
+        grad_logits = _empty_like(logits)
+        _softmax_cross_entropy_grad(_classes_last(logits), *maps, _classes_last(grad_logits))
+        return grad_logits
+    line, classes, planes = _as_line(logits)
+    made = empty(line.shape, line.dtype)
+    size = numba_cpu_float32.pixels_a_task(classes)
+    numba_cpu_float32.softmax_cross_entropy_grad(line, classes, planes, *maps, made, size)
+    n, _, p = logits.shape
+    result = made.reshape(logits.shape) if planes > 1 else _classes_last(made.reshape(n, p, classes))
+    if result.strides == logits.strides or result.size == 0:
+        return result
+    like = np.empty_like(logits)
+    like[...] = result
+    return like
+
+
+def _as_line(logits: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """Return (N, K, P) logits as they lie in memory, a flat array; K; and how far a pixel's classes lie apart.
+
+    Those are the two ways in which images come. What lies in another way is copied.
+    """
+    classes, pixels = logits.shape[1:]
+    last = _classes_last(logits)
+    apart = pixels if logits.flags.c_contiguous or not last.flags.c_contiguous else 1
+    return _plain(logits if apart > 1 or pixels == 1 else last).reshape(-1), classes, apart
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """Return the array, or a copy where loops would have to be compiled for how it lies."""
+    if array.flags.c_contiguous and array.flags.writeable:
+        return array
+    made = empty(array.shape, array.dtype)
+    made[...] = array
+    return made
 
 
 def _empty_like(logits: np.ndarray) -> np.ndarray:

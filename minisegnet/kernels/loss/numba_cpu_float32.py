@@ -6,8 +6,10 @@ degree 7 is exact to a rounding; 2^n is n written into the exponent's bits. log(
 what remains, between sqrt(1/2) and sqrt(2), goes into a polynomial of degree 11. (Muller, Elementary Functions, 3rd ed.,
 chapters 3 and 11; the coefficients are those of the Cephes library, Moshier, 1989.)
 
-A task takes some hundred pixels and goes over the classes in the outer loop, over its pixels in the inner one. Logits are
-read with whatever strides they have. Sums over classes are float64. A NaN stays a NaN, an infinity an infinity.
+A task takes some hundred pixels, lays their logits class by class, and goes over the classes in the outer loop, over its
+pixels in the inner one. Channels-last logits are turned in squares of eight classes by eight pixels (two classes: a pixel's
+pair is one number of 64 bits), those of an ordinary array only copied. Sums over classes are float64. A NaN stays a NaN,
+an infinity an infinity.
 
 Errors, with eps = 2^-23, derived from one rounding an operation and held by the tests: exp within eps of itself where the
 result is at least 2^-125 (0 below); log(1 + s) within 2 eps of itself; a term exp(z_k - z_max) within (1 + |z_k - z_max| / 2)
@@ -21,12 +23,16 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
+from ..numba_cpu_layout import SIDE, _square
+
+LINE: dict[str, Any] = {"cache": True, "nogil": True}
 OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract"}}
 INLINE: dict[str, Any] = {"forceinline": True, "fastmath": {"contract"}}  # a call in the innermost loop would end it
-NUMBERS = 4096  # of one task: 16 KiB of logits, which stay in the first cache
+NUMBERS = 8192  # of one task: 32 KiB of logits
 
 F = np.float32  # constants of this type: with Python's the loops would compute in float64
-ZERO, HALF, ONE = F(0), F(0.5), F(1)
+ZERO, HALF, ONE, NAN = F(0), F(0.5), F(1), F(np.nan)
+LANE, LOW_HALF = np.int64(32), np.int64(0xFFFFFFFF)  # two float32 as one int64
 LOWEST = F(-86.5)  # exp of it is just above 2^-125; below, 2^n would leave the exponent's bits
 LOG2_E = F(1.4426950408889634)
 LOG_2_HIGH, LOG_2_LOW = F(0.693359375), F(-2.12194440e-4)  # their sum is log 2; n times the first is exact
@@ -71,71 +77,141 @@ _log1p = njit(**INLINE)(_log1p_py)
 
 def pixels_a_task(classes: int) -> int:
     """Return how many pixels a task takes: it depends on the classes alone."""
-    return max(min(NUMBERS // max(classes, 1), 1024), 64)
+    return max(min(NUMBERS // max(classes, 1), 1024) // SIDE * SIDE, 64)
 
 
-def _softmax_cross_entropy_py(logits, target, pixel_weight, losses, log_sum_exp, size):
-    n, pixels, classes = logits.shape
+def _to_lines_py(numbers, first, count, classes, planes, lines):
+    """Lay the logits of some pixels, which begin at ``first``, class by class: lines[k, i] of pixel i."""
+    size = lines.shape[1]
+    flat, whole, k = lines.reshape(-1), count // SIDE * SIDE, 0
+    if planes > 1:  # the classes lie that far apart: an ordinary array
+        for k in range(classes):
+            here, line = numbers[first + k * planes : first + k * planes + count], lines[k]
+            for i in range(count):
+                line[i] = here[i]
+        return
+    if classes == 2:
+        pairs, line, other = numbers[first : first + 2 * count].view(np.int64), lines[0], lines[1]
+        for i in range(count):
+            line[i] = np.int32(pairs[i]).view(F)
+            other[i] = np.int32(pairs[i] >> LANE).view(F)
+        return
+    if classes >= SIDE:
+        for block in range(0, classes, SIDE):
+            k = min(block, classes - SIDE)  # the last square overlaps the one before
+            for i in range(0, whole, SIDE):
+                _square(numbers, first + i * classes + k, classes, flat, k * size + i, size)
+    for i in range(whole if classes >= SIDE else 0, count):
+        pixel = numbers[first + i * classes : first + (i + 1) * classes]
+        for k in range(classes):
+            lines[k, i] = pixel[k]
+
+
+def _from_lines_py(lines, first, count, classes, planes, numbers):
+    """The way back."""
+    size = lines.shape[1]
+    flat, whole, k = lines.reshape(-1), count // SIDE * SIDE, 0
+    if planes > 1:
+        for k in range(classes):
+            there, line = numbers[first + k * planes : first + k * planes + count], lines[k]
+            for i in range(count):
+                there[i] = line[i]
+        return
+    if classes == 2:
+        pairs, line, other = numbers[first : first + 2 * count].view(np.int64), lines[0], lines[1]
+        for i in range(count):
+            low, high = np.int64(F(line[i]).view(np.int32)), np.int64(F(other[i]).view(np.int32))
+            pairs[i] = (low & LOW_HALF) | (high << LANE)
+        return
+    if classes >= SIDE:
+        for block in range(0, classes, SIDE):
+            k = min(block, classes - SIDE)
+            for i in range(0, whole, SIDE):
+                _square(flat, k * size + i, size, numbers, first + i * classes + k, classes)
+    for i in range(whole if classes >= SIDE else 0, count):
+        pixel = numbers[first + i * classes : first + (i + 1) * classes]
+        for k in range(classes):
+            pixel[k] = lines[k, i]
+
+
+def _numbers_of_classes_py(target, classes, wanted):
+    """Labels as int32, eight of which fit where eight float32 do; -1 for a class that does not exist."""
+    for i in range(len(target)):
+        inside = (target[i] >= 0) & (target[i] < classes)
+        wanted[i] = np.int32(target[i]) if inside else np.int32(-1)
+
+
+def _softmax_cross_entropy_py(logits, classes, planes, target, pixel_weight, losses, log_sum_exp, size):
+    n, pixels = target.shape
     tasks = (pixels + size - 1) // size
     for task in prange(n * tasks):
         image, first = task // tasks, task % tasks * size
-        z, wanted = logits[image, first : first + size], target[image, first : first + size]
-        weight, loss = pixel_weight[image, first : first + size], losses[image, first : first + size]
-        log_sum = log_sum_exp[image, first : first + size]
-        lines, total = np.zeros((classes, size), F), np.zeros(size)  # the logits, class by class
-        for k in range(classes):
-            line = lines[k]
-            for i in range(len(z)):
-                line[i] = z[i, k]
-        largest = lines[0].copy()
+        count = min(size, pixels - first)
+        lines, wanted = np.zeros((classes, size), F), np.zeros(size, np.int32)
+        begin = image * pixels * classes + first * (1 if planes > 1 else classes)
+        _to_lines(logits, begin, count, classes, planes, lines)
+        _numbers_of_classes(target[image, first : first + count], classes, wanted)
+        largest, term, true, total = lines[0].copy(), np.empty(size, F), np.zeros(size, F), np.zeros(size)
         for k in range(1, classes):
-            line = lines[k]
+            # Into another array: of `x[i] = y if ... else x[i]` LLVM makes a masked store, four times as slow.
+            line, before = lines[k], largest
             for i in range(size):
-                largest[i] = line[i] if line[i] > largest[i] else largest[i]
-        term, log = np.empty(size, F), np.empty(size, F)
+                term[i] = line[i] if line[i] > before[i] else before[i]
+            largest, term = term, before
+        for i in range(size):
+            true[i] = NAN if wanted[i] < 0 else ZERO
         for k in range(classes):
-            line = lines[k]
+            line, this = lines[k], np.int32(k)
             for i in range(size):
-                term[i] = _exp(line[i] - largest[i])
+                shifted = line[i] - largest[i]
+                true[i] += shifted if wanted[i] == this else ZERO
+                term[i] = _exp(shifted)
             for i in range(size):  # apart, because a loop with a float64 in it does four pixels at once, not eight
                 total[i] += term[i]
         for i in range(size):
-            log[i] = _log1p(F(total[i] - 1.0))  # the largest logit's own exp is 1, exactly
-        for i in range(len(z)):
-            log_sum[i] = np.float64(largest[i]) + np.float64(log[i])
-            true = lines[wanted[i], i] - largest[i] if 0 <= wanted[i] < classes else F(np.nan)
-            loss[i] = ZERO if weight[i] == 0 else weight[i] * (log[i] - true)
+            term[i] = F(total[i] - 1.0)  # the largest logit's own exp is 1, exactly
+        for i in range(size):
+            term[i] = _log1p(term[i])
+        weight, loss = pixel_weight[image, first : first + count], losses[image, first : first + count]
+        log_sum = log_sum_exp[image, first : first + count]
+        for i in range(count):
+            log_sum[i] = np.float64(largest[i]) + np.float64(term[i])
+        for i in range(count):
+            loss[i] = ZERO if weight[i] == 0 else weight[i] * (term[i] - true[i])
 
 
-def _softmax_cross_entropy_grad_py(logits, grad_losses, target, pixel_weight, log_sum_exp, grad_logits, size):
-    n, pixels, classes = logits.shape
+def _softmax_cross_entropy_grad_py(
+    logits, classes, planes, grad_losses, target, pixel_weight, log_sum_exp, grad_logits, size
+):
+    n, pixels = target.shape
     tasks = (pixels + size - 1) // size
     for task in prange(n * tasks):
         image, first = task // tasks, task % tasks * size
-        z, wanted = logits[image, first : first + size], target[image, first : first + size]
-        weight, arrived = pixel_weight[image, first : first + size], grad_losses[image, first : first + size]
-        grad = grad_logits[image, first : first + size]
-        line, outer = np.zeros(size, F), np.zeros(size, F)
+        count = min(size, pixels - first)
+        lines, wanted = np.zeros((classes, size), F), np.zeros(size, np.int32)
+        begin = image * pixels * classes + first * (1 if planes > 1 else classes)
+        _to_lines(logits, begin, count, classes, planes, lines)
+        _numbers_of_classes(target[image, first : first + count], classes, wanted)
+        weight, arrived = pixel_weight[image, first : first + count], grad_losses[image, first : first + count]
+        log_sum = log_sum_exp[image, first : first + count]
+        counts, outer = np.zeros(size, F), np.zeros(size, F)
         high, low = np.zeros(size, F), np.zeros(size, F)  # the float64 log_sum_exp in two parts
-        for i in range(len(z)):
-            log_sum = log_sum_exp[image, first + i]
-            high[i] = F(log_sum)
-            low[i] = F(log_sum - np.float64(high[i]))
-            outer[i] = ZERO if weight[i] == 0 else weight[i] * arrived[i]
+        for i in range(count):
+            high[i] = F(log_sum[i])
+            low[i] = F(log_sum[i] - np.float64(high[i]))
+        for i in range(count):
+            counts[i], outer[i] = weight[i], weight[i] * arrived[i]
         for k in range(classes):
-            for i in range(len(z)):
-                line[i] = z[i, k]
+            line, this = lines[k], np.int32(k)
             for i in range(size):
-                line[i] = _exp(line[i] - high[i] - low[i]) * outer[i]
-            for i in range(len(z)):
-                grad[i, k] = line[i]
-        for i in range(len(z)):
-            if weight[i] == 0:
-                for k in range(classes):
-                    grad[i, k] = ZERO  # whatever the logits are, also NaN
-            elif 0 <= wanted[i] < classes:
-                grad[i, wanted[i]] -= outer[i]
+                onehot = ONE if wanted[i] == this else ZERO
+                grad = (_exp(line[i] - high[i] - low[i]) - onehot) * outer[i]
+                line[i] = ZERO if counts[i] == 0 else grad  # whatever the logits are, also NaN
+        _from_lines(lines, begin, count, classes, planes, grad_logits)
 
 
+_to_lines = njit(**LINE)(_to_lines_py)
+_from_lines = njit(**LINE)(_from_lines_py)
+_numbers_of_classes = njit(**LINE)(_numbers_of_classes_py)
 softmax_cross_entropy = njit(**OPTIONS)(_softmax_cross_entropy_py)
 softmax_cross_entropy_grad = njit(**OPTIONS)(_softmax_cross_entropy_grad_py)
