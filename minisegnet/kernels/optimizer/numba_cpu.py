@@ -53,7 +53,7 @@ def _adam_constants(
         1 - betas[0],
         betas[1],
         1 - betas[1],
-        (1 - betas[1] ** step) ** 0.5,
+        1 / (1 - betas[1] ** step) ** 0.5,  # a division less a number: those and roots are what two threads wait for
         eps,
         lr / (1 - betas[0] ** step),
     )
@@ -83,7 +83,7 @@ def sgd_step(
     )
 
 
-def _adam_line_py(data, grad, mean, square, keep, pull, to_mean, keep_square, to_square, root, eps, rate):
+def _adam_line_py(data, grad, mean, square, keep, pull, to_mean, keep_square, to_square, inverse_root, eps, rate):
     for i in range(len(data)):
         p, g, m, v = data[i], grad[i], mean[i], square[i]
         if keep != 1:
@@ -93,14 +93,14 @@ def _adam_line_py(data, grad, mean, square, keep, pull, to_mean, keep_square, to
         m = m + to_mean * (g - m)
         v = v * keep_square + to_square * g * g
         mean[i], square[i] = m, v
-        data[i] = p - rate * (m / (np.sqrt(v) / root + eps))
+        data[i] = p - rate * (m / (np.sqrt(v) * inverse_root + eps))
 
 
-def _adam_blocks_py(data, grad, mean, square, keep, pull, to_mean, keep_square, to_square, root, eps, rate):
+def _adam_blocks_py(data, grad, mean, square, keep, pull, to_mean, keep_square, to_square, inverse_root, eps, rate):
     for block in prange((len(data) + BLOCK - 1) // BLOCK):
         p, g = data[block * BLOCK : (block + 1) * BLOCK], grad[block * BLOCK : (block + 1) * BLOCK]
         m, v = mean[block * BLOCK : (block + 1) * BLOCK], square[block * BLOCK : (block + 1) * BLOCK]
-        _adam_line(p, g, m, v, keep, pull, to_mean, keep_square, to_square, root, eps, rate)
+        _adam_line(p, g, m, v, keep, pull, to_mean, keep_square, to_square, inverse_root, eps, rate)
 
 
 def _sgd_line_py(data, grad, velocity, lr, momentum, share, weight_decay, nesterov):
