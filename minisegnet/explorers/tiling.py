@@ -133,7 +133,10 @@ def _draw_seam(margin: int) -> Drawing:
         + (", but what it sees at the end weighs too little to count here" if zero else ", so the tiles miss something")
     )
     twin = f"With a margin of {_many(margin)}, {said}: {why}."
-    code = f"predict_tiled(predict, image, tile=({runs.TALL}, {runs.SEAM}), margin=(0, {margin}), multiple=16)"
+    code = (
+        f"torch.cat([model(x[..., :{runs.SEAM + margin}])[..., :{runs.SEAM}], "
+        f"model(x[..., {runs.SEAM - margin}:])[..., {margin}:]], dim=3)"
+    )
     halves = " + ".join(f"4·{2**k}" for k in range(4))
     return Drawing(
         canvas.svg(twin),
@@ -142,9 +145,8 @@ def _draw_seam(margin: int) -> Drawing:
             f"radius = {halves} + 2·16 + (2⁴ − 1) = {runs.radius()}",
             f"sure without a seam: margin ≥ {runs.radius()}, in steps of 16: {-(-runs.radius() // 16) * 16}",
         ),
+        code.replace("torch.cat", "ms.cat"),
         code,
-        f"torch.cat([model(x[..., :{runs.SEAM + margin}])[..., :{runs.SEAM}], "
-        f"model(x[..., {runs.SEAM - margin}:])[..., {margin}:]], dim=3)",
     )
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from .. import data, models
 from ..autograd import no_grad
-from ..data.tiling import predict_tiled
 from ..nn import init
 from ..nn.receptive_field import reach
 
@@ -98,7 +97,7 @@ def probability(x: np.ndarray) -> np.ndarray:
     from .. import functional as F
 
     with no_grad():
-        return np.asarray(F.softmax(trained()(x), dim=1).numpy()[:, 1:])
+        return np.asarray(F.softmax(trained()(np.ascontiguousarray(x)), dim=1).numpy()[:, 1:])
 
 
 def _pixels() -> np.ndarray:
@@ -127,9 +126,14 @@ def moved(shift: int) -> tuple[int, int, float]:
 
 @lru_cache(maxsize=16)
 def tiled(margin: int) -> np.ndarray:
-    """Return the probability (TALL, WIDE) from two tiles, each seen with a margin."""
-    image = np.ascontiguousarray(_pixels()[:, :, :WIDE])
-    return predict_tiled(probability, image, (TALL, SEAM), (0, margin), multiple=trained().stride)[0]
+    """Return the probability (TALL, WIDE) from two tiles, of which each sees ``margin`` pixels beyond the seam and no more.
+
+    (``data.predict_tiled`` gives all its windows one size: the two at the ends of a picture see more than they must.)
+    """
+    image = _pixels()[None]
+    first = probability(image[:, :, :, : SEAM + margin])[0, 0, :, :SEAM]
+    second = probability(image[:, :, :, SEAM - margin : WIDE])[0, 0, :, margin:]
+    return np.concatenate([first, second], axis=1)
 
 
 @lru_cache(maxsize=16)
