@@ -133,7 +133,7 @@ def pooling(**state: Any) -> Explorer:
     controls: dict[str, Control] = {
         "rule": Choice(RULES, RULES[0], "rule"),
         "size": Slider((3, 4, 5), 4, "input size"),
-        "kernel_size": Slider((1, 2, 3), 2, "window"),
+        "kernel_size": Slider((2, 3), 2, "window"),
         "stride": Slider((1, 2, 3), 2, "stride", limit=lambda s: max(2, s["kernel_size"])),
         "put": Choice(PUT, PUT[0], "put back"),
         "window": Slider(range(17), 0, "step (0: all)", limit=_windows, play=True),

@@ -100,14 +100,16 @@ def picture(scene: Scene) -> Canvas:
     n, size = scene.n, scene.size
     canvas = Canvas(760, 408, "Max-pooling and unpooling" if scene.switches else "Average-pooling and nearest")
     big = 168 / size
-    wide = max(big, 38.0)
+    wide = wide_up = max(big, 38.0)
+    if not scene.switches and size == 5:  # averages have two decimals
+        wide, wide_up = 34.0, 44.0
     small = min(40.0, 140 / n)
-    free = 752 - 2 * size * wide
+    free = 752 - size * (wide + wide_up)
     share = min(46.0, (free - 3 * 22) / (2 * n))
     gap = (free - 2 * n * share) / 3
     x_pool = 4 + size * wide + gap
     x_sent = x_pool + n * share + gap
-    x_up = 756 - size * wide
+    x_up = 756 - size * wide_up
     source = Grid(4, _MIDDLE - size * big / 2, size, size, big)
     _input(canvas, scene, wide, big)
     y = _MIDDLE - n * small / 2
@@ -124,7 +126,7 @@ def picture(scene: Scene) -> Canvas:
         canvas.arrow(left + 5, _MIDDLE, left + gap - 5, _MIDDLE)
     said = "rest of the network" if scene.network else "unchanged"
     canvas.text(x_pool + n * share + gap / 2, y - 36, said)
-    _output(canvas, scene, x_up, wide, big)
+    _output(canvas, scene, x_up, wide_up, big)
     if scene.switches:
         _switches(canvas, scene, source, wide, x_up)
     else:

@@ -306,7 +306,7 @@ def _matrices(canvas: Canvas, scene: Scene) -> None:
     rows, columns = g.out**2, g.n**2
     chosen = (place[0] - g.p) * g.out + place[1] - g.p if place else None
     written = rows <= 16
-    high = min(32.0, 288 / rows)
+    high = min(32.0, 288 / max(rows, columns if written else 1))
     result = _needed([[v] for v in numbers.out.ravel().tolist()], 24)
     wide = min(34.0 if written else 14.0, (752 - 150 - result) / (rows + columns + 1))
     top = 66.0
@@ -338,7 +338,8 @@ def _matrices(canvas: Canvas, scene: Scene) -> None:
         canvas.frame(4 + chosen * wide - 1, top - 3, wide + 2, columns * high + 6, color="vermilion", thick=2)
         canvas.frame(x_up - 3, top + chosen * high - 1, columns * wide + 6, high + 2, color="vermilion", thick=2)
     note = top + columns * high + 34
-    for line in ("each row of Cᵀ is a column of C:", "one output pixel, and who reaches it"):
+    lines = ("each row of Cᵀ is a column of C:", "one output pixel, and who reaches it")
+    for line in lines if note < 340 else ():
         canvas.text(4, note, line, anchor="start")
         note += 22
     x = x_up + columns * wide + 14
@@ -348,7 +349,7 @@ def _matrices(canvas: Canvas, scene: Scene) -> None:
         x += 12
         reach = {i for i, q in tap if q == chosen}
         inputs = [[v] for v in scene.x.ravel().tolist()]
-        table(canvas, x, middle - columns * high / 2, inputs,
+        table(canvas, x, max(top, middle - columns * high / 2), inputs,
               lambda i, _: "tap" if i in reach or chosen is None else "image", 28, high, 16)  # fmt: skip
         x += 28
         canvas.text(x + 14, middle + 7, "=", size=24, bold=True)

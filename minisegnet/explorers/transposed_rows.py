@@ -194,7 +194,7 @@ def _zeros(
 def matrix(g: Geometry, names: Any, numbers: Computed, step: int, letters: bool) -> Canvas:
     """Draw the convolution's matrix, and beside it its transpose times the input."""
     high = min(32.0, 268 / g.axis)
-    canvas = Canvas(760, 66 + max(g.axis * high, 160) + 84, "Transposed convolution, 1-D: matrix")
+    canvas = Canvas(760, 66 + max(g.axis * high, 160, g.n * high + 84) + 84, "Transposed convolution, 1-D: matrix")
     shared.heading(canvas, "matrix", "the convolution’s matrix C goes down; its transpose Cᵀ goes up")
     chosen = step - 1 + g.p if step else None
     top = 66.0

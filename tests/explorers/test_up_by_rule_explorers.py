@@ -233,13 +233,11 @@ def pooled_by_hand(image, k, s):
 
 
 @pytest.mark.parametrize(
-    ("size", "k", "s"), [(4, 2, 2), (5, 3, 2), (5, 2, 1), (4, 3, 1), (5, 2, 2), (3, 1, 2), (5, 3, 3), (5, 1, 1)]
+    ("size", "k", "s"), [(4, 2, 2), (5, 3, 2), (5, 2, 1), (4, 3, 1), (5, 2, 2), (3, 2, 1), (5, 3, 3)]
 )
 def test_pooling_and_unpooling_agree_with_loops(size, k, s):
     image = [row[:size] for row in IMAGE[:size]]
     maxima, places, n = pooled_by_hand(image, k, s)
-    if n > 4:
-        return  # more windows than the table of what the network puts back has numbers
     inside = [INSIDE[i][j] for i in range(n) for j in range(n)]
     up = [0] * (size * size)
     for place, value in zip(places, inside, strict=True):
