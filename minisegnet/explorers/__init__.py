@@ -8,11 +8,14 @@ from .convolution import convolution
 from .depthwise import depthwise
 from .dice import dice
 from .dilation import dilation
+from .evidence import evidence
 from .fcn_skips import fcn_skips
+from .feature_maps import feature_maps
 from .hourglass import hourglass
 from .monitor import monitor
 from .overlay import overlay
 from .pooling import pooling
+from .sliding_window import sliding_window
 from .tiling import tiling
 from .transposed_1d import transposed_1d
 from .transposed_2d import transposed_2d
@@ -23,11 +26,14 @@ __all__ = [
     "depthwise",
     "dice",
     "dilation",
+    "evidence",
     "fcn_skips",
+    "feature_maps",
     "hourglass",
     "monitor",
     "overlay",
     "pooling",
+    "sliding_window",
     "tiling",
     "transposed_1d",
     "transposed_2d",

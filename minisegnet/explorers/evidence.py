@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 VIEWS = ("evidence", "influence", "occluder")
 GREY = 128
+STRONGEST = 0.7  # change of a score: the end of the scale for all cells of the waist, so that weak ones look weak
 LAST = len(LEVELS) - 1
 
 
@@ -43,20 +44,22 @@ def draw_evidence(
     values = influence_of(row // CELL, column // CELL) if influence else evidence_of(row, column)
     centre = tuple((p // CELL + 0.5) * CELL if influence else p + 0.5 for p in (row, column))
     sides, shares = growth(values, centre, CELL if influence else 1)
+    largest = float(values.max())
     half, most = (next(n for n, share in zip(sides, shares, strict=True) if share >= part) for part in (0.5, 0.9))
     sees = field(LAST)
     area = 100 * half * half / sees**2
     if influence:
         twin = (
-            f"Cell ({row // CELL}, {column // CELL}) of the waist, {CELL} × {CELL} pixels wide, set to zero: "
-            f"half of what changes in the output lies in {half} × {half} pixels around it, 90% in {most} × {most}."
+            f"Cell ({row // CELL}, {column // CELL}) of the waist, {CELL} × {CELL} pixels wide, set to zero: scores change by "
+            f"{largest:.2f} at most, "
+            f"half of all change lies in {half} × {half} pixels around it, 90% in {most} × {most}."
         )
         formula: tuple[str, ...] = (
-            "influence = |p(with the cell) − p(without it)|, at every output pixel",
+            f"influence = |score with the cell − score without it|, at most {largest:.2f}",
             f"cell = (⌊{row} / 16⌋, ⌊{column} / 16⌋) = ({row // CELL}, {column // CELL})",
         )
-        code = "change = abs(decode(waist) - decode(waist * mask))"
-        torch = code
+        code = "waist = model.bottleneck(x) * mask  # then upwards as before"
+        torch = "model.bottleneck.register_forward_hook(lambda module, x, waist: waist * mask)"
     else:
         twin = (
             f"Output pixel ({row}, {column}) can see {sees} × {sees} pixels, more than the whole image, but half of its "
@@ -66,10 +69,15 @@ def draw_evidence(
             f"theoretical: {sees} × {sees} = {sees * sees:,} pixels",
             f"half of the gradient: {half} × {half} = {half * half:,} pixels, {area:.1f}% of that area",
         )
-        code = f"model(x)[0, 1, {row}, {column}].backward(); heat = abs(x.grad).sum(axis=1)"
-        torch = f"model(x)[0, 1, {row}, {column}].backward(); heat = x.grad.abs().sum(dim=1)"
+        score = f"s = model(x)[0, :, {row}, {column}]; (s[1] - s[0]).backward()"
+        code = f"{score}; heat = np.abs(x.grad.numpy()).sum(axis=1)"
+        torch = f"{score}; heat = x.grad.abs().sum(dim=1)"
     canvas = Canvas(760, 428, "Influence of a cell of the waist" if influence else "Evidence for an output pixel")
-    where = _picture(canvas, _glow(values), "what changes in the output" if influence else "what the pixel hangs on")
+    where = _picture(
+        canvas,
+        _glow(values, STRONGEST if influence else largest),
+        "what changes in the output" if influence else "what the pixel hangs on",
+    )
     for side, color in ((most, "sky blue"), (half, "orange")):
         _square(canvas, where, centre, side, color)
     if influence:
@@ -107,7 +115,8 @@ def _draw_occluder(row: int, column: int, square_row: int, square_column: int) -
     where = _picture(canvas, shown, "orange: the class has changed")
     _box(canvas, where, square_row, square_column, SQUARE, "sky blue")
     _target(canvas, where, row, column)
-    axes = plot(canvas, 450, 60, 270, 270, (0, 2), (0, 1), y="probability of a nucleus", yticks=(0, 0.5, 1))
+    axes = plot(canvas, 450, 76, 270, 254, (0, 2), (0, 1), y="", yticks=(0, 0.5, 1))
+    canvas.text(585, 46, "probability of a nucleus", bold=True)
     for x, value in ((0.5, was), (1.5, now)):
         axes.bars([x], [round(value, 2)], role="output" if value > 0.5 else "tap", share=0.25)
         px, py = axes.at(x, round(value, 2))
@@ -128,9 +137,9 @@ def _draw_occluder(row: int, column: int, square_row: int, square_column: int) -
     )
 
 
-def _glow(values: np.ndarray) -> np.ndarray:
-    """Return the tissue in grey, with the heat of values (H, W) laid over; their square root, so that little is seen too."""
-    share = np.sqrt(values / (values.max() or 1.0))[..., None]
+def _glow(values: np.ndarray, top: float) -> np.ndarray:
+    """Return the tissue in grey, the heat of values (H, W) laid over by square roots (little is seen too), ``top`` the end."""
+    share = np.sqrt(np.clip(values / (top or 1.0), 0, 1))[..., None]
     grey = 70 + 0.7 * tissue(SEED).mean(axis=2, keepdims=True)
     return (grey * (1 - share) + share * heat(0.4 + 0.6 * share[..., 0], low=0.0, high=1.0)).round().astype(np.uint8)
 
@@ -205,7 +214,7 @@ def evidence(**state: Any) -> Explorer:
         presets={
             "what a pixel hangs on": {"view": "evidence"},
             "a pixel of a corner": {"view": "evidence", "row": 0, "column": 0},
-            "where a waist cell lands": {"view": "influence"},
+            "where a waist cell lands": {"view": "influence", "row": 16, "column": 8},
             "the square on the pixel": {"view": "occluder", "square_column": 24},
             "beside it: it flips": {"view": "occluder", "square_column": 8},
         },

@@ -27,7 +27,7 @@ def evidence_of(row: int, column: int) -> np.ndarray:
 
 @lru_cache(maxsize=256)
 def influence_of(i: int, j: int) -> np.ndarray:
-    """Return by how much each output pixel's probability (H, W) changes when cell (i, j) of the waist is set to zero."""
+    """Return by how much each output pixel's score (H, W), nucleus less background, changes without cell (i, j) of the waist."""
 
     def without(waist: Tensor) -> Tensor:
         values = waist.numpy().copy()
@@ -36,7 +36,9 @@ def influence_of(i: int, j: int) -> np.ndarray:
 
     with no_grad():
         scores = blocks(net(), as_input(tissue(SEED)), without)[1].numpy()[0]
-    return np.abs(_of_nucleus(scores) - probability())
+        before = net()(as_input(tissue(SEED))).numpy()[0]
+    change: np.ndarray = np.abs((scores[1] - scores[0]).astype(np.float64) - (before[1] - before[0]))
+    return change
 
 
 @lru_cache(maxsize=512)

@@ -59,15 +59,16 @@ def draw_sliding_window(
     same = float(apart.max()) < 1e-9
     wrong = int((apart > 1e-9).sum())
     agree = "both give the same scores" if same else f"with padding {wrong} of {row * row} scores differ"
+    later = "" if done == row * row else f" (at the end {top})"
     twin = (
         f"{done} of {row * row} windows are done: the busiest of the {counted} "
-        f"{'was computed' if counted == COUNTED[0] else 'was read'} {_times(int(counts.max()))} (at the end {top}). All windows "
+        f"{'was computed' if counted == COUNTED[0] else 'was read'} {_times(int(counts.max()))}{later}. All windows "
         f"take {slid:,} products, one pass {once:,}: a ratio of {slid / once:.1f}; {agree}."
     )
     canvas = Canvas(760, 424, "Sliding window")
     y, x = (done - 1) // row * stride, (done - 1) % row * stride
     wide = 226.0
-    canvas.text(4, 18, f"image {size} × {size}, window {done}", anchor="start", bold=True)
+    canvas.text(4, 18, f"{size} × {size}, window {done}", anchor="start", bold=True)
     photo = image(canvas, 4, 28, wide, tissue(size), alt="Tissue in grey")
     box = photo.x + x * photo.cell, photo.y + y * photo.cell, patch * photo.cell, patch * photo.cell
     canvas.frame(*box, thick=6)
@@ -137,7 +138,7 @@ def _formula(
 def _code(stride: int) -> tuple[str, str]:
     if stride % NET_STRIDE:
         return (
-            "scores = dilate_instead_of_stride(to_fully_convolutional(classifier))(image)",
+            "scores = dilate_instead_of_stride(network)(image)",
             "patches = image.unfold(2, P, s).unfold(3, P, s)",
         )
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -74,6 +75,8 @@ def difference(patch: int, size: int, stride: int, padded: bool) -> np.ndarray:
 def rings(patch: int, size: int) -> tuple[int, int]:
     """Return how wide the ring of wrong numbers is in the features of a padded patch: after each of both convolutions."""
     image, net = tissue(size)[None, None], classifier(patch, True)
+    alone: Any
+    among: Any
     start = (size - patch) // 2 // NET_STRIDE * NET_STRIDE
     found = []
     with no_grad():

@@ -34,7 +34,8 @@ WAIST = LEVELS.index("waist")
 @lru_cache(maxsize=1)
 def net() -> models.UNet:
     """Return the pre-trained net for nuclei: depth 4, 8 channels at the first level."""
-    loaded: models.UNet = models.load_pretrained("nuclei")
+    loaded = models.load_pretrained("nuclei")
+    assert isinstance(loaded, models.UNet)
     loaded.requires_grad_(False)  # gradients are asked for of the image only
     return loaded
 
