@@ -7,9 +7,12 @@ from minisegnet.explorers.convolution import draw_convolution
 from minisegnet.explorers.depthwise import draw_depthwise
 from minisegnet.explorers.dice import draw_dice
 from minisegnet.explorers.dilation import draw_dilation
+from minisegnet.explorers.evidence import draw_evidence
 from minisegnet.explorers.fcn_skips import draw_fcn_skips
+from minisegnet.explorers.feature_maps import draw_feature_maps
 from minisegnet.explorers.hourglass import draw_hourglass
 from minisegnet.explorers.pooling import draw_pooling
+from minisegnet.explorers.sliding_window import draw_sliding_window
 from minisegnet.explorers.tiling import draw_tiling
 from minisegnet.explorers.transposed_1d import draw_transposed_1d
 from minisegnet.explorers.transposed_2d import draw_transposed_2d
@@ -23,9 +26,12 @@ if __name__ == "__main__":
     figures.save(depthwise.picture, HERE / "explorer_depthwise.svg")
     figures.save(draw_dice("four nuclei", 12, dx=1).picture, HERE / "explorer_dice.svg")
     figures.save(draw_dilation(3, 2, 2, 2, 1).picture, HERE / "explorer_dilation.svg")
+    figures.save(draw_evidence("occluder", 48, 32, 40, 8).picture, HERE / "explorer_evidence.svg")
     figures.save(draw_fcn_skips(variant="8s").picture, HERE / "explorer_fcn_skips.svg")
+    figures.save(draw_feature_maps(level=3).picture, HERE / "explorer_feature_maps.svg")
     figures.save(draw_hourglass(stage=10, skip=1).picture, HERE / "explorer_hourglass.svg")
     figures.save(draw_pooling(window=1).picture, HERE / "explorer_pooling.svg")
+    figures.save(draw_sliding_window(step=9).picture, HERE / "explorer_sliding_window.svg")
     figures.save(draw_tiling("seam").picture, HERE / "explorer_tiling.svg")
     figures.save(draw_transposed_1d(padding=1, output_padding=1).picture, HERE / "explorer_transposed_1d.svg")
     figures.save(draw_transposed_2d(step=4).picture, HERE / "explorer_transposed_2d.svg")
