@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ def draw_overlay(
     opacity: float = 0.45,
     view: str = "prediction",
     outline: bool = True,
+    scores: np.ndarray | None = None,
 ) -> Drawing:
     """Draw one state: the overlay, the curve of Dice over the threshold, formula, code and twin; no widgets needed.
 
@@ -52,6 +54,8 @@ def draw_overlay(
         The probability of a nucleus.
     threshold, opacity, view, outline
         The state; ``view`` is one of ``VIEWS``.
+    scores : (T,), optional
+        ``dice_by_threshold(target, probability)`` where it is known already.
     """
     if view not in VIEWS:
         raise ValueError(f"view must be one of {VIEWS}, got {view!r}")
@@ -67,7 +71,7 @@ def draw_overlay(
     else:
         shown = truth if view == "target" else guess
         pixels = overlay_image(picture, shown, alpha=opacity, outline=outline, scale=scale)
-    scores = dice_by_threshold(truth, probability)
+    scores = dice_by_threshold(truth, probability) if scores is None else scores
     twin = (
         f"Threshold {threshold:.2f}, showing {view}: {100 * guess.mean():.1f}% of the pixels are called nucleus "
         f"({100 * truth.mean():.1f}% are), {100 * counts['FP'] / truth.size:.1f}% false alarms, "
@@ -92,8 +96,11 @@ def draw_overlay(
 def _curve(scores: np.ndarray, threshold: float, dice: float) -> str:
     """Return the curve of Dice over the threshold, a dot where we are."""
     canvas = Canvas(400, 196, "Dice over the threshold")
-    halves = (0, 0.5, 1)
-    axes = plot(canvas, 44, 30, 340, 108, (0, 1), (0, 1), x="threshold", y="Dice", xticks=halves, yticks=halves)
+    low = math.floor(10 * float(scores.min())) / 10  # from the lowest score on, so that the peak can be seen
+    middle, halves = round((low + 1) / 2, 2), (0, 0.5, 1)
+    axes = plot(
+        canvas, 44, 30, 340, 108, (0, 1), (low, 1), x="threshold", y="Dice", xticks=halves, yticks=(low, middle, 1)
+    )
     axes.line(THRESHOLDS.tolist(), scores.tolist())
     axes.drop(threshold, dice)
     x, y = axes.mark(threshold, dice)
@@ -164,7 +171,7 @@ def overlay(image: Any = None, target: Any = None, probability: np.ndarray | Non
     return Explorer(
         "From probabilities to a mask.",
         controls,
-        lambda **values: draw_overlay(image, truth, probability, **values),
+        lambda **values: draw_overlay(image, truth, probability, scores=scores, **values),
         discovery,
         presets={"the errors at 0.3": {"threshold": 0.3, "view": "errors"}, "what people drew": {"view": "target"}},
         name="overlay",

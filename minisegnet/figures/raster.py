@@ -142,19 +142,26 @@ def overlay_image(
         raise ValueError(f"alpha must lie between 0 (image only) and 1 (labels only), got {alpha}")
     if (classes.min()) < 0 and ignore_index >= 0:
         raise ValueError(f"labels must be 0 or more (or ignore_index={ignore_index}), got {classes.min()}")
-    canvas = enlarge(picture, scale).astype(np.float32)
-    classes = enlarge(classes, scale)
     missing = unlabelled(classes, ignore_index)
     painted = (classes != 0) & ~missing & ~np.isin(classes, list(hidden))
     known = np.where(painted, classes, 0)
     palette = np.array([rgb(c) for c in class_colors(int(known.max()) + 1, colors)], dtype=np.float32)
-    edge = painted & boundary(classes, max(1, scale // 2)) if outline else np.zeros_like(painted)
-    canvas[painted] = (1 - alpha) * canvas[painted] + alpha * palette[known[painted]]
-    canvas[edge] = palette[known[edge]]
-    if ignore_index not in hidden:
-        stripes = missing & pattern("diagonal", classes.shape, 4 * max(2, scale))
-        _paint(canvas, stripes, UNLABELLED, max(alpha, 0.3))
-    return (canvas + 0.5).astype(np.uint8)
+    tinted = picture.astype(np.float32)
+    tinted[painted] = (1 - alpha) * tinted[painted] + alpha * palette[known[painted]]
+    # Colours are mixed pixel by pixel; only what is finer than a pixel is drawn on the enlarged image.
+    canvas = enlarge((tinted + 0.5).astype(np.uint8), scale)
+    if outline:
+        edge = enlarge(painted, scale) & boundary(enlarge(classes, scale), max(1, scale // 2))
+        canvas[edge] = palette.astype(np.uint8)[enlarge(known, scale)[edge]]
+    if ignore_index not in hidden and missing.any():
+        stripes = enlarge(missing, scale) & pattern("diagonal", canvas.shape[:2], 4 * max(2, scale))
+        canvas[stripes] = enlarge(_mixed(tinted, UNLABELLED, max(alpha, 0.3)), scale)[stripes]
+    return canvas
+
+
+def _mixed(canvas: np.ndarray, color: str, alpha: float) -> np.ndarray:
+    """Return an image, float (H, W, 3), mixed with a colour, as uint8."""
+    return ((1 - alpha) * canvas + alpha * np.array(rgb(color), dtype=np.float32) + 0.5).astype(np.uint8)
 
 
 def error_codes(target: Any, prediction: Any, ignore_index: int = 255) -> np.ndarray:
@@ -194,16 +201,23 @@ def error_image(image: Any, target: Any, prediction: Any, *, ignore_index: int =
     """
     picture = as_image(image)
     as_labels(target, "target", like=picture)
-    codes = enlarge(error_codes(target, prediction, ignore_index), scale)
-    grey = enlarge(picture, scale).astype(np.float32).mean(axis=2, keepdims=True)
-    canvas = np.repeat(0.75 * grey + 0.25 * 255, 3, axis=2)  # paler, so that the errors stand out
-    edge = boundary(codes, max(1, scale // 3))
-    for code, style in enumerate(ERROR_STYLES, start=1):
-        inside = codes == code
-        strong = pattern(style.pattern, codes.shape, 3 * max(2, scale))
-        _paint(canvas, inside, style.color, 0.35)
+    codes = error_codes(target, prediction, ignore_index)
+    grey = picture.astype(np.float32).mean(axis=2, keepdims=True)
+    pale = np.repeat(0.75 * grey + 0.25 * 255, 3, axis=2)  # so that the errors stand out
+    shown = {code: style for code, style in enumerate(ERROR_STYLES, start=1) if (codes == code).any()}
+    for code, style in shown.items():
+        _paint(pale, codes == code, style.color, 0.35)
+    # Colours are mixed pixel by pixel; patterns and outlines are finer, and drawn on the enlarged image.
+    canvas = enlarge((pale + 0.5).astype(np.uint8), scale)
+    large = enlarge(codes, scale)
+    edge = boundary(large, max(1, scale // 3))
+    for code, style in shown.items():
+        inside = large == code
         if style.pattern != "solid":
-            _paint(canvas, inside & strong, style.color, 0.85)
-        _paint(canvas, inside & edge, style.color, 1.0)
-    _paint(canvas, (codes == -1) & pattern("diagonal", codes.shape, 4 * max(2, scale)), UNLABELLED, 0.5)
-    return (canvas + 0.5).astype(np.uint8)
+            strong = inside & pattern(style.pattern, large.shape, 3 * max(2, scale))
+            canvas[strong] = enlarge(_mixed(pale, style.color, 0.85), scale)[strong]
+        canvas[inside & edge] = rgb(style.color)
+    if (codes == -1).any():
+        stripes = (large == -1) & pattern("diagonal", large.shape, 4 * max(2, scale))
+        canvas[stripes] = enlarge(_mixed(pale, UNLABELLED, 0.5), scale)[stripes]
+    return canvas

@@ -16,7 +16,12 @@ def few_states(explorer):
     controls = explorer.controls
     moving = [n for n, c in controls.items() if hasattr(c, "values") and len(c.values) > 1][:2]
     still = {n: c.start for n, c in controls.items() if hasattr(c, "values") and n not in moving}
-    return still | {n: tuple(controls[n].values)[:4] for n in moving if type(controls[n]).__name__ == "Slider"}
+    near = {}
+    for n in moving:  # four values, the start among them
+        values = list(controls[n].values)
+        first = max(0, min(values.index(controls[n].start) - 1, len(values) - 4))
+        near[n] = tuple(values[first : first + 4])
+    return still | {n: kept for n, kept in near.items() if type(controls[n]).__name__ == "Slider"}
 
 
 @pytest.fixture(scope="module", params=NAMES)
