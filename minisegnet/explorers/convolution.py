@@ -137,7 +137,7 @@ def _picture(
         canvas.text(weights.right + gap / 2, middle + 9, "=", size=30, bold=True)
         right = _products(canvas, weights.right + gap, middle, products[c], wide, size, now, c, first=c == 0)
         if c < channels - 1:
-            canvas.text(right + gap / 2, middle + block / 2 + 6, "+", size=30, bold=True)
+            canvas.text(right - k * wide / 2, middle + block / 2 + 6, "+", size=30, bold=True)
     numbers = [[None if i * out + j > place[0] * out + place[1] else v for j, v in enumerate(row)] for i, row in
                enumerate(result.tolist())]  # fmt: skip
     numbers[place[0]][place[1]] = value

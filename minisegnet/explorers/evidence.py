@@ -181,7 +181,7 @@ def _curve(
     for side, part, color, words in ((half, 0.5, "orange", "half"), (most, 0.9, "sky blue", "90%")):
         axes.drop(side, part, color)
         y = axes.mark(side, part, "kernel" if color == "orange" else "window")[1]
-        canvas.text(axes.at(most, part)[0] + 12, y + 18, f"{words}: {side} px", anchor="start", bold=True)
+        canvas.text(axes.at(side, part)[0] + 12, y + 20, f"{words}: {side} px", anchor="start", bold=True)
     canvas.line(736, 60, 736, 300, width=3)
     if influence:
         words = "yellow: the cell's own 16 × 16 pixels"

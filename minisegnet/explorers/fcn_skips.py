@@ -127,7 +127,7 @@ def _sign(
         canvas.text(x + gap / 2, middle - 6, "up 2")
         canvas.text(x + gap / 2, middle + 20, "+", size=26, bold=True)
     else:
-        canvas.text(x + gap / 2, middle - 8, f"up {scores.stride}", size=16)
+        canvas.text(x + gap / 2, middle - 8, f"↑{scores.stride}", bold=True)
         canvas.arrow(x + 4, middle + 6, x + gap - 4, middle + 6)
 
 

@@ -63,7 +63,7 @@ def draw_sliding_window(
     twin = (
         f"{done} of {row * row} windows are done: the busiest of the {counted} "
         f"{'was computed' if counted == COUNTED[0] else 'was read'} {_times(int(counts.max()))}{later}. All windows "
-        f"take {slid:,} products, one pass {once:,}: a ratio of {slid / once:.1f}; {agree}."
+        f"take {slid:,} products, one pass {once:,}: a ratio of {_ratio(slid, once)}; {agree}."
     )
     canvas = Canvas(760, 424, "Sliding window")
     y, x = (done - 1) // row * stride, (done - 1) % row * stride
@@ -79,28 +79,40 @@ def draw_sliding_window(
     what = "first-layer sums: how often" if counted == COUNTED[0] else "pixels: read how often"
     canvas.text(266, 18, what, anchor="start", bold=True)
     side = len(counts)
-    image(canvas, 266, 28, wide, heat(counts, low=0, high=top), alt=f"Counts from 0 to {counts.max()}")
+    image(canvas, 266, 28, wide, heat(_lifted(counts, top), low=0, high=top), alt=f"Counts from 0 to {counts.max()}")
     _scale(canvas, 266, 266, wide, top)
     canvas.text(379, 306, f"{side} × {side}", faint=True)
     canvas.text(528, 18, "scores: |one pass − slid|", anchor="start", bold=True)
     shown = heat(apart, low=0, high=max(float(apart.max()), 1e-6))
     shown[np.arange(row * row).reshape(row, row) >= done] = 140  # not asked for yet
     image(canvas, 528, 28, wide, shown, alt=f"Differences: {agree}")
-    _scale(canvas, 528, 266, wide, f"{apart.max():.2f}")
+    if not same:
+        _scale(canvas, 528, 266, wide, f"{apart.max():.2f}")
     canvas.text(641, 306, f"{row} × {row} scores: {'all equal' if same else f'{wrong} differ'}", bold=True)
+    if done < row * row:
+        canvas.text(641, 277 if same else 330, "grey: not done yet", faint=True)
     _bars(canvas, slid, once)
     return Drawing(
         canvas.svg(twin), twin, _formula(patch, size, stride, padded, row, slid, once, dense), *_code(stride)
     )
 
 
+def _ratio(slid: int, once: int) -> str:
+    return f"{slid / once:.{2 if slid < 1.1 * once else 1}f}"
+
+
 def _times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
+def _lifted(counts: np.ndarray, top: Any) -> np.ndarray:
+    """Return counts as brightness: 1 of many is told from 0, which alone is black."""
+    return np.where(counts > 0, 0.22 * top + 0.78 * counts, 0)
+
+
 def _scale(canvas: Canvas, x: float, y: float, wide: float, top: Any) -> None:
     """Draw the scale of colours below a heat map."""
-    ramp = heat(np.arange(64)[None].repeat(4, axis=0))
+    ramp = heat(_lifted(np.arange(64)[None].repeat(4, axis=0), 63), low=0, high=63)
     image(canvas, x + 24, y, wide - 90, ramp, alt="Scale of colours")
     canvas.text(x + 8, y + 12, 0)
     canvas.text(x + wide - 58, y + 12, top, anchor="start")
@@ -114,7 +126,7 @@ def _bars(canvas: Canvas, slid: int, once: int) -> None:
         length = max(2.0, longest * count / max(slid, once))
         canvas.rect(124, y, length, 26, role, radius=1)
         canvas.text(124 + length + 10, y + 19, f"{count:,} products", anchor="start")
-    canvas.text(124, 414, f"ratio {slid / once:.1f}", anchor="start", bold=True, size=18)
+    canvas.text(124, 414, f"ratio {_ratio(slid, once)}", anchor="start", bold=True, size=18)
 
 
 def _formula(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..figures.colors import OKABE_ITO
 from ..figures.raster import overlay_image
 from ..figures.svg import Canvas
-from ..figures.svg_grid import Grid
+from ..figures.svg_grid import Grid, text_width
 from ..figures.svg_image import data_uri, heat, image
 from ..figures.svg_plot import plot
 from . import tiling_runs as runs
@@ -58,9 +59,7 @@ def _draw_shift(shift: int) -> Drawing:
     _window(canvas, where, 0, runs.WIDE, "")
     _window(canvas, where, shift, shift + runs.WIDE, "orange")
     _window(canvas, where, judged.start, judged.stop, "blue", inset=8)
-    canvas.text(
-        where.x + judged.start * where.cell + 14, where.y + 30, "compared", anchor="start", bold=True, on="#56B4E9"
-    )
+    _tag(canvas, where.x + judged.start * where.cell + 12, where.y + 12, "compared", "sky blue")
     counts = [runs.moved(k)[0] for k in runs.SHIFTS]
     top = max(10, -(-max(counts) // 10) * 10)
     axes = plot(
@@ -93,6 +92,14 @@ def _draw_shift(shift: int) -> Drawing:
     )
 
 
+def _tag(canvas: Canvas, x: float, y: float, words: str, color: str) -> None:
+    """Write a name on a patch of colour, so that it is readable on any picture."""
+    fill = OKABE_ITO[color]
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{text_width(words) + 22:.1f}" height="24" rx="4"'
+    canvas.raw(f'<rect {place} fill="{fill}"/>')
+    canvas.text(x + 8, y + 18, words, anchor="start", bold=True, on=fill)
+
+
 def _draw_seam(margin: int) -> Drawing:
     differing, most = runs.seam(margin)
     canvas = Canvas(760, 420, f"Two tiles with a margin of {margin} pixels")
@@ -102,10 +109,8 @@ def _draw_seam(margin: int) -> Drawing:
     _window(canvas, where, runs.SEAM - margin, runs.WIDE, "orange", inset=7)
     x = where.x + runs.SEAM * where.cell
     canvas.line(x, where.y - 4, x, where.bottom + 4, color="vermilion", width=3)
-    canvas.text(where.x + 14, where.y + 28, "tile 1", anchor="start", bold=True, on="#0072B2")
-    canvas.text(
-        where.x + runs.WIDE * where.cell - 18, where.bottom - 18, "tile 2", anchor="end", bold=True, on="#E69F00"
-    )
+    _tag(canvas, where.x + 10, where.y + 10, "tile 1", "blue")
+    _tag(canvas, where.x + runs.WIDE * where.cell - 78, where.bottom - 36, "tile 2", "orange")
     logs = [log10(max(runs.seam(m)[1], runs.FLOOR)) for m in runs.MARGINS]
     axes = plot(
         canvas, 58, 256, 290, 110, (0, 128), (-5, 0), x="margin in pixels", y="largest difference",
@@ -123,7 +128,8 @@ def _draw_seam(margin: int) -> Drawing:
     _zooms(canvas, whole, tiled, _SEAM_PLACE, ("whole", "tiled", "difference"))
     zero = most == 0
     said = "no pixel differs from the prediction of the whole" if zero else (
-        f"{_many(differing)} differ{'s' * (differing == 1)} from the prediction of the whole, at most by {_at_most(most)}"
+        f"{max(1, round(100 * differing / whole.size))}% of the pixels differ from the prediction of the whole, "
+        f"at most by {_at_most(most)}"
     )  # fmt: skip
     sure = margin >= runs.radius()
     why = (

@@ -47,7 +47,7 @@ def draw_upsampling(
     """
     up = brought_up(picture, factor, pool, kernel)
     n, unit = SIZE // factor, "%" if picture == "class map" else ""
-    canvas = Canvas(760, 414, f"A {picture} reduced {factor} times and brought up by four rules")
+    canvas = Canvas(760, 422, f"A {picture} reduced {factor} times and brought up by four rules")
     worst, best = max(up.errors), min(up.errors)
     for place, name in enumerate(_NAMES):
         x = 4.0 + place * _PITCH
