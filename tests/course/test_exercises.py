@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 ANSWERS = [import_module(path.stem) for path in sorted(HERE.glob("right_answers_*.py"))]
 RIGHT = {name: styles for module in ANSWERS for name, styles in module.RIGHT.items()}
 PLACED = {name: told for module in ANSWERS for name, told in getattr(module, "PLACED", {}).items()}
+LIBRARY = {name: same for module in ANSWERS for name, same in getattr(module, "LIBRARY", {}).items()}
 WRONG = [(name, m) for name, e in EXERCISES.items() for m in e.misconceptions]
 
 
@@ -244,6 +245,7 @@ def test_the_last_hint_and_the_solution_agree_with_the_librarys_kernels(name):
         "conv2d": lambda x, w, stride: conv2d(x, w, stride=stride),
         "dilated-conv": lambda x, w, dilation: conv2d(x, w, dilation=dilation),
         "max-unpool": lambda values, indices, size: scatter_to_plane(values, indices, size, accumulate=False),
+        **LIBRARY,
     }[name]
     cases = EXERCISES[name].cases(np.random.default_rng(3))
     assert {case[0].dtype for case in cases} == {np.dtype(np.float32), np.dtype(np.float64)}
