@@ -5,6 +5,7 @@ from pathlib import Path
 from minisegnet import figures
 from minisegnet.explorers.convolution import draw_convolution
 from minisegnet.explorers.depthwise import draw_depthwise
+from minisegnet.explorers.descent import draw_descent
 from minisegnet.explorers.dice import draw_dice
 from minisegnet.explorers.dilation import draw_dilation
 from minisegnet.explorers.evidence import draw_evidence
@@ -24,6 +25,7 @@ if __name__ == "__main__":
     figures.save(draw_convolution(padding=1, position=7, product=5).picture, HERE / "explorer_convolution.svg")
     depthwise = draw_depthwise(inputs=128, outputs=128, size=56)
     figures.save(depthwise.picture, HERE / "explorer_depthwise.svg")
+    figures.save(draw_descent(rate=0.2, step=1).picture, HERE / "explorer_descent.svg")
     figures.save(draw_dice("four nuclei", 12, dx=1).picture, HERE / "explorer_dice.svg")
     figures.save(draw_dilation(3, 2, 2, 2, 1).picture, HERE / "explorer_dilation.svg")
     figures.save(draw_evidence("occluder", 48, 32, 40, 8).picture, HERE / "explorer_evidence.svg")

@@ -6,6 +6,7 @@ declares one discovery: a question, the path of controls that answers it, and th
 
 from .convolution import convolution
 from .depthwise import depthwise
+from .descent import descent
 from .dice import dice
 from .dilation import dilation
 from .evidence import evidence
@@ -24,6 +25,7 @@ from .upsampling import upsampling
 __all__ = [
     "convolution",
     "depthwise",
+    "descent",
     "dice",
     "dilation",
     "evidence",
