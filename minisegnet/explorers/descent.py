@@ -90,7 +90,7 @@ def draw_descent(target: str = "edges", rate: float = 0.1, step: int = 0) -> Dra
     canvas = Canvas(760, 404, f"A kernel learns, step {step}")
     cell = 48
     kernel(canvas, 6, 34, TARGETS[target], cell=cell, label="target kernel")
-    grid(canvas, 176, 34, _short(now.weight), role="tap", cell=cell, size=16, label=f"learned, step {step}")
+    grid(canvas, 176, 34, _short(now.weight), role="kernel", cell=cell, size=16, label=f"learned, step {step}")
     grid(canvas, 346, 34, _short(now.gradient), cell=cell, size=16, label="gradient of loss")
     wanted = moments[0].output - _difference(target, moments[0].output)
     reach = float(np.abs(wanted).max())
