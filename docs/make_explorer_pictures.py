@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from minisegnet import figures
+from minisegnet.explorers.checkerboard import draw_checkerboard
 from minisegnet.explorers.convolution import draw_convolution
 from minisegnet.explorers.depthwise import draw_depthwise
 from minisegnet.explorers.descent import draw_descent
@@ -12,7 +13,9 @@ from minisegnet.explorers.evidence import draw_evidence
 from minisegnet.explorers.fcn_skips import draw_fcn_skips
 from minisegnet.explorers.feature_maps import draw_feature_maps
 from minisegnet.explorers.hourglass import draw_hourglass
+from minisegnet.explorers.learning_to_upsample import draw_learning_to_upsample
 from minisegnet.explorers.pooling import draw_pooling
+from minisegnet.explorers.sizes import draw_sizes
 from minisegnet.explorers.sliding_window import draw_sliding_window
 from minisegnet.explorers.tiling import draw_tiling
 from minisegnet.explorers.transposed_1d import draw_transposed_1d
@@ -22,6 +25,7 @@ from minisegnet.explorers.upsampling import draw_upsampling
 HERE = Path(__file__).parent / "pictures"
 
 if __name__ == "__main__":
+    figures.save(draw_checkerboard(picture="tissue").picture, HERE / "explorer_checkerboard.svg")
     figures.save(draw_convolution(padding=1, position=7, product=5).picture, HERE / "explorer_convolution.svg")
     depthwise = draw_depthwise(inputs=128, outputs=128, size=56)
     figures.save(depthwise.picture, HERE / "explorer_depthwise.svg")
@@ -32,7 +36,10 @@ if __name__ == "__main__":
     figures.save(draw_fcn_skips(variant="8s").picture, HERE / "explorer_fcn_skips.svg")
     figures.save(draw_feature_maps(level=3).picture, HERE / "explorer_feature_maps.svg")
     figures.save(draw_hourglass(stage=10, skip=1).picture, HERE / "explorer_hourglass.svg")
+    learning = draw_learning_to_upsample(step=16)
+    figures.save(learning.picture, HERE / "explorer_learning_to_upsample.svg")
     figures.save(draw_pooling(window=1).picture, HERE / "explorer_pooling.svg")
+    figures.save(draw_sizes("U-Net: four pools", 50).picture, HERE / "explorer_sizes.svg")
     figures.save(draw_sliding_window(step=9).picture, HERE / "explorer_sliding_window.svg")
     figures.save(draw_tiling("seam").picture, HERE / "explorer_tiling.svg")
     figures.save(draw_transposed_1d(padding=1, output_padding=1).picture, HERE / "explorer_transposed_1d.svg")

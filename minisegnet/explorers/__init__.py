@@ -4,6 +4,7 @@ Each is a pure function from state to HTML (testable without a notebook) and a f
 declares one discovery: a question, the path of controls that answers it, and the fact found there.
 """
 
+from .checkerboard import checkerboard
 from .convolution import convolution
 from .depthwise import depthwise
 from .descent import descent
@@ -13,9 +14,11 @@ from .evidence import evidence
 from .fcn_skips import fcn_skips
 from .feature_maps import feature_maps
 from .hourglass import hourglass
+from .learning_to_upsample import learning_to_upsample
 from .monitor import monitor
 from .overlay import overlay
 from .pooling import pooling
+from .sizes import sizes
 from .sliding_window import sliding_window
 from .tiling import tiling
 from .transposed_1d import transposed_1d
@@ -23,6 +26,7 @@ from .transposed_2d import transposed_2d
 from .upsampling import upsampling
 
 __all__ = [
+    "checkerboard",
     "convolution",
     "depthwise",
     "descent",
@@ -32,9 +36,11 @@ __all__ = [
     "fcn_skips",
     "feature_maps",
     "hourglass",
+    "learning_to_upsample",
     "monitor",
     "overlay",
     "pooling",
+    "sizes",
     "sliding_window",
     "tiling",
     "transposed_1d",
