@@ -22,5 +22,27 @@ def _dilated_by_a_kernel_with_gaps(input, weight, dilation):
     return conv_by_loops(input, gaps, (1, 1))
 
 
-RIGHT = {"dilated-conv": (_dilated_by_shifts, _dilated_by_a_kernel_with_gaps)}
+def _holes_by_polynomials(kernel, rates):
+    paths = np.ones(1)
+    for rate in rates:
+        taps = np.zeros((kernel - 1) * rate + 1)
+        taps[::rate] = 1
+        paths = np.convolve(paths, taps)
+    return int((paths == 0).sum())
+
+
+def _holes_from_the_output_down(kernel, rates):
+    def read(place, layers):
+        if not layers:
+            return [place]
+        return [p for tap in range(kernel) for p in read(place + tap * layers[-1], layers[:-1])]
+
+    places = read(0, list(rates))
+    return len(set(range(min(places), max(places) + 1)) - set(places))
+
+
+RIGHT = {
+    "dilated-conv": (_dilated_by_shifts, _dilated_by_a_kernel_with_gaps),
+    "dilation-holes": (_holes_by_polynomials, _holes_from_the_output_down),
+}
 PLACED = {"dilated-conv": ("conv2d=_dilated_by_shifts", "3 times", "`conv2d_grad_input` and `conv2d_grad_weight`")}

@@ -155,4 +155,109 @@ weights read pixels that lie `dilation` apart: weight (y, x) of output cell (i, 
     place=lambda function: place("conv2d", function, _network, ("conv2d_grad_input", "conv2d_grad_weight")),
 )
 
-EXERCISES = (DILATED_CONV,)
+
+def holes(kernel, rates):
+    """Return how many pixels one output pixel leaves out between the first and the last that it sees, on a line."""
+    seen = {0}
+    for rate in rates:
+        seen = {place + rate * tap for place in seen for tap in range(kernel)}
+    return max(seen) + 1 - len(seen)
+
+
+def _span(kernel, rates):
+    return 1 + sum((kernel - 1) * rate for rate in rates)
+
+
+def _gaps_added(kernel, rates):
+    return sum((kernel - 1) * (rate - 1) for rate in rates)
+
+
+def _of_the_last(kernel, rates):
+    return holes(kernel, rates[-1:])
+
+
+def _taps_added(kernel, rates):
+    return _span(kernel, rates) - kernel * len(rates)
+
+
+def _side_by_side(kernel, rates):
+    seen = {rate * tap for rate in rates for tap in range(kernel)}
+    return max(seen) + 1 - len(seen)
+
+
+def _stepped(kernel, rates):
+    # The mistake: each layer's rate multiplies what the layers before it stepped over, as strides do.
+    pace, seen = 1, {0}
+    for rate in rates:
+        pace *= rate
+        seen = {place + pace * tap for place in seen for tap in range(kernel)}
+    return max(seen) + 1 - len(seen)
+
+
+HOLES = Exercise(
+    name="dilation-holes",
+    title="rates without holes",
+    task="""On a line of pixels, layers with `kernel` taps each are stacked; `rates` are their dilation rates, a tuple, the layer
+next to the input first (stride 1). One output pixel sees some pixels of the input, from a first to a last. Return how many
+pixels *between* these it does not see: `holes(3, (2, 2, 2))` is 6, for 7 of 13 are seen.""",
+    solve=holes,
+    cases=lambda rng: [
+        (3, (2,)),
+        (3, (1, 1, 1)),
+        (3, (2, 2, 2)),
+        (3, (1, 2, 4)),
+        (3, (2, 4, 8)),
+        (3, (1, 2, 5)),
+        (3, (5, 2)),
+        (2, (3, 2, 1)),
+        (5, (1, 4)),
+        (3, (3, 1, 9)),
+        (2, (1, 5)),
+    ],
+    hints=(
+        "Begin at the output: which places does one pixel of the *last* layer read? And each of these, in the layer below?",
+        "Keep a set of places, at first `{0}`. Each layer replaces a place by `kernel` places, `rate` apart; a set holds a "
+        "place once, however many paths lead there.",
+        "`seen = {place + rate * tap for place in seen for tap in range(kernel)}`, once for each rate; then compare the span, "
+        "`max(seen) + 1`, with `len(seen)`.",
+    ),
+    misconceptions=(
+        Misconception(
+            "the gaps of the layers are added",
+            _gaps_added,
+            "You add up the gaps of all layers. But one layer's taps can fall into another's gaps: at rates 1, 2, 4 every "
+            "pixel is seen. Follow the places, not the gaps.",
+        ),
+        Misconception(
+            "the last layer alone",
+            _of_the_last,
+            "You look at the last layer's rate alone. Each pixel it reads has itself read others, in the layers below.",
+        ),
+        Misconception(
+            "all taps are counted once",
+            _taps_added,
+            "You take `kernel * layers` taps off the span. Taps multiply: each of the last layer's taps stands for all those "
+            "of the layer below it (and several may meet in one pixel).",
+        ),
+        Misconception(
+            "rates side by side",
+            _side_by_side,
+            "You let all layers read the *input*. That is the arrangement of parallel rates (ASPP); here each layer reads the "
+            "one below it, so places add up.",
+        ),
+        Misconception(
+            "rates multiply like strides",
+            _stepped,
+            "You multiply the rates from layer to layer, as one does with strides. Dilation keeps the resolution, so the "
+            "pixels of each layer are one pixel of the input apart, and a rate counts those.",
+        ),
+        Misconception(
+            "seen instead of unseen",
+            lambda kernel, rates: _span(kernel, rates) - holes(kernel, rates),
+            "That is how many pixels *are* seen. Return the others, those in between that no path reaches.",
+        ),
+    ),
+    praise="You follow every path. The rule behind it: a layer's step may not exceed what the layers below it see without a gap.",
+)
+
+EXERCISES = (DILATED_CONV, HOLES)
