@@ -28,7 +28,13 @@ def input_for(control: Control) -> Any:
     if isinstance(control, Slider):
         return SliderInput(control)
     if isinstance(control, Choice):
-        return widgets.Dropdown(options=list(control.values), value=control.start, description=control.label)
+        return widgets.Dropdown(
+            options=list(control.values),
+            value=control.start,
+            description=control.label,
+            style={"description_width": "initial"},
+            layout={"width": "max-content", "margin": "2px 16px 2px 0"},
+        )
     if isinstance(control, Toggle):
         return widgets.Checkbox(
             value=control.start, description=control.label, indent=False, layout={"width": "max-content"}
