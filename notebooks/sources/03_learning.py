@@ -56,14 +56,14 @@ from minisegnet import data, explorers, figures, metrics, models, nn, optim, tra
 
 images, nuclei = data.synthetic_tissue(12, size=(64, 64), seed=5)
 knows = models.load_pretrained("nuclei")
-before = knows.predict(images[0])[1]
+before = knows.predict(images[3])[1]
 
 rng = np.random.default_rng(0)
 for parameter in knows.parameters():
     parameter.data = rng.permutation(parameter.data.ravel()).reshape(parameter.shape)
 print(f"{sum(parameter.data.size for parameter in knows.parameters()):,} numbers, shuffled layer by layer")
 figures.gallery(
-    [images[0], before, knows.predict(images[0])[1]],
+    [images[3], before, knows.predict(images[3])[1]],
     ["tissue", "nucleus?", "the same numbers, shuffled"],
     width=9,
 )
@@ -165,8 +165,22 @@ y.backward()
 print("x * x + x at 3 is", y.data, "and its slope", x.grad)
 
 # %% [markdown]
-# Seven, as nudging said. The line in capitals is the whole secret. `x` was used three times, so three gradients come back to
-# it, 3 and 3 from the product and 1 from the sum. Write `=` there instead, and the last to arrive wipes out the others:
+# Seven, as nudging said. Read the tape from right to left:
+#
+# ```
+# forward        x = 3  ──3──►  multiply  ──9──►  add  ──12──►  y
+#                x = 3  ──3──►  multiply
+#                x = 3  ──3──────────────────►   add
+#
+# backward       x      ◄──3──  multiply  ◄──1──  add  ◄──1───  y
+#                x      ◄──3──  multiply
+#                x      ◄──1──────────────────   add
+#                -----------
+#                3 + 3 + 1 = 7
+# ```
+#
+# The line in capitals is the whole secret. `x` was used three times, so three gradients come back to it, 3 and 3 from the
+# product and 1 from the sum. Write `=` there instead, and the last to arrive wipes out the others:
 
 
 # %%
@@ -384,11 +398,11 @@ def mask(number):
     return network(pixels[number : number + 1], weights).data.argmax(axis=1)[0].astype(float)
 
 
-shown = [mask(8)]
+shown = [mask(9)]
 history = learn(weights, 10, rate=0.5)
-shown.append(mask(8))
+shown.append(mask(9))
 more = learn(weights, 50, rate=0.5)
-shown.append(mask(8))
+shown.append(mask(9))
 print("loss less than half of what it was:", more["loss"][-1] < history["loss"][0] / 2)
 print("Dice on the four pictures it has not seen above 0.8:", bool(dice_on(weights, validation) > 0.8))
 
@@ -401,11 +415,11 @@ loss, score = history["loss"] + more["loss"], history["val_score"] + more["val_s
 figures.curves({"loss": loss, "val_step": range(10, 61, 10), "val_score": score}, score="Dice", width=9)
 
 # %%
-figures.gallery([images[8], *shown], ["not seen", "0 steps", "10 steps", "60 steps"])
+figures.gallery([images[9], *shown], ["not seen", "0 steps", "10 steps", "60 steps"])
 
 # %% [markdown]
-# After 0 steps it guesses from random numbers. Then it learns what is cheapest first (how much of a picture is background), and
-# then what a nucleus looks like.
+# Before the first step it speaks at random. After ten it has become the lazy program of lesson 01: *everything is background*
+# is the cheapest thing to learn, since most pixels are. Only then does it learn what a nucleus looks like.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Explore
@@ -571,12 +585,11 @@ print("right on new ones, less than 65%:", bool(new < 0.65))
 # back through every layer, a few dozen times. Here is your own network, 242 numbers, and the same 242 shuffled:
 
 # %%
-mine = network(pixels[8:9], weights).data.argmax(axis=1)[0]
 order = np.random.default_rng(5)
 shuffled = [Value(order.permutation(w.data.ravel()).reshape(w.data.shape)) for w in weights]
-other = network(pixels[8:9], shuffled).data.argmax(axis=1)[0]
+other = network(pixels[9:10], shuffled).data.argmax(axis=1)[0]
 figures.gallery(
-    [images[8][1:-1, 1:-1], mine.astype(float), other.astype(float)],
+    [images[9][1:-1, 1:-1], mask(9), other.astype(float)],
     ["not seen in training", "learned by your tape", "the same numbers, shuffled"],
     width=9,
 )

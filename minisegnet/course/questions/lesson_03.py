@@ -29,7 +29,7 @@ def recall_dice_of_a_map() -> Question:
 def recall_kernel_places() -> Question:
     """Ask what a kernel of 3 leaves of 8 by 8 pixels (lesson 02)."""
     return quiz.number(
-        "8 by 8 pixels, a kernel of 3 by 3, no padding, stride 1. How many output *values* are there?",
+        "8 by 8 pixels, a kernel of 3 by 3, no padding, stride 1. How many output values are there?",
         answer=36,
         explain="6 places along each axis, 8 - 3 + 1, so 36 values. Each of them used all nine weights once.",
         wrong={
@@ -106,7 +106,7 @@ def size_of_the_other_kernel() -> Question:
         answer=6,
         explain="The output's gradient, 6 by 6, slides over the input, 8 by 8, and has 3 by 3 places: one for each weight.",
         wrong={
-            3: "3 by 3 is what must come *out*. 8 - K + 1 = 3.",
+            3: "3 by 3 is what must come out. 8 - K + 1 = 3.",
             8: "A kernel of 8 on 8 pixels has one place; there are nine weights.",
             9: "It would not fit on 8 rows.",
             5: "8 - 5 + 1 = 4: that would be a gradient for a kernel of 4.",
@@ -120,7 +120,7 @@ def what_the_score_gets() -> Question:
     """Ask for the gradient of a score."""
     return quiz.number(
         "One pixel, two classes. The network gives the right class the probability 0.9. What is the gradient of the "
-        "cross-entropy with respect to the *right* class's score?",
+        "cross-entropy with respect to the right class's score?",
         answer=-0.1,
         tolerance=0.004,
         explain="What was said minus what is right: 0.9 - 1 = -0.1. Negative: going downhill raises this score, a little, as it "
@@ -129,7 +129,7 @@ def what_the_score_gets() -> Question:
             0.1: "That is the other class's. Downhill, the right score must rise: its gradient is negative.",
             0.9: "That is what was said; take away what is right, 1.",
             -0.9: "So much would a pixel get that is nearly wrong, with p = 0.1.",
-            -1.11: "-1/p is the slope with respect to the *probability*; softmax lies in between.",
+            -1.11: "-1/p is the slope with respect to the probability; softmax lies in between.",
         },
         otherwise="What was said, minus what is right.",
         label="Exit ticket.",
