@@ -425,6 +425,13 @@ print("random start: within 0.2 of the bilinear weights:", bool(np.abs(kernels[3
 print("error by dice more than 5 times that of bilinear:", error(by_dice) > 5 * error(bilinear))
 print("learned from random: better than nearest-neighbour:", error(learned) < 0.9 * repeated)
 
+# %% [markdown] slideshow={"slide_type": "slide"}
+# Watch it happen: **does the kernel find the bilinear one exactly, if bilinear is what it is asked for?** Play *step*. Then
+# choose *the picture itself* as the target.
+
+# %%
+explorers.learning_to_upsample()
+
 # %% [markdown]
 # And from a *bilinear start*? There is almost nothing left to learn, and that is the reason why the networks of lesson 09 begin
 # with it: they are good at enlarging from the first step on, and may become better.
@@ -545,6 +552,13 @@ for name, board in boards.items():
     spectrum = np.abs(np.fft.rfft(board, axis=1)).mean(axis=0)
     print(f"{name:15s} strength of the period of 2 pixels: {spectrum[12] / 24:.2f}")
 figures.gallery([figures.signed(b - b.mean(), reach=0.7) for b in boards.values()], list(boards), width=9)
+
+# %% [markdown]
+# **Kernel 3 with stride 2 prints a checkerboard on an even grey: does a kernel of 4?** And a kernel of 4 with random weights?
+# Then look for the cure.
+
+# %%
+explorers.checkerboard()
 
 # %% [markdown]
 # *Cures:* a kernel that the stride divides (2 with 2, 4 with 2); a bilinear start; or enlarge by rule (lesson 07) and let
