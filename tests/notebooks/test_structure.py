@@ -1,5 +1,6 @@
 """Stored lessons: built from their sources, run in order, without errors, with a text for every picture, in the right order."""
 
+import html
 import json
 import re
 import tomllib
@@ -162,4 +163,4 @@ def test_slides_hold_pictures_for_explorers_and_notes_for_the_teacher(source):
         # An image by its bytes, a drawing by its title and description: nbconvert writes attributes in its own order.
         picture = re.search(r"data:image/jpeg;base64,.{200}|<title>.*?</desc>", cell.outputs[0].data["text/html"])
         assert picture
-        assert picture[0] in deck
+        assert html.unescape(picture[0]) in html.unescape(deck)  # nbconvert writes an apostrophe as such
