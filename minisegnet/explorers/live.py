@@ -43,7 +43,7 @@ def show(monitor: Monitor) -> Any:
     row = widgets.HBox(
         [curves, beside], layout={"flex_flow": "row wrap", "align_items": "flex-start", "grid_gap": "0 16px"}
     )
-    question = html(f"<p>&nbsp; <strong>Training, live.</strong> &nbsp;{escape(monitor.question)}</p>")
+    question = html(f"<p>&nbsp; <strong>Training, live.</strong> &nbsp;{escape(monitor.discovery.question)}</p>")
     if not _reads_clicks():
         button.disabled = True
         question.value += (

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import live
+from .drawing import Discovery
 from .training_picture import Numbers, draw, headline, sentence
 from .watched_pictures import dice_formula, dice_of_pictures, jpeg, mosaic, predicted_labels, shown_width, viewable
 
@@ -42,8 +43,11 @@ class Monitor:
 
     shows_progress = True
     code = CODE
-    question = "What is lost when you press Stop?"
-    fact = "Nothing: the step is finished, and the model keeps what it has learned."
+    discovery = Discovery(
+        question="What is lost when you press Stop?",
+        path=(("stop", True),),  # the one control there is
+        fact="Nothing: the step is finished, and the model keeps what it has learned.",
+    )
 
     def __init__(
         self, images: Any, targets: Any = None, goal: Mapping[str, float] | None = None, live: bool | None = None
