@@ -527,7 +527,7 @@ question("rates-to-choose")
 #   convolution, ASPP.
 # - L.-C. Chen, G. Papandreou, F. Schroff, H. Adam: *Rethinking atrous convolution*, arXiv 1706.05587 (2017), section 3.3: rates as
 #   large as the map.
-# - P. Wang and others: *Understanding convolution for semantic segmentation*, arXiv 1702.08502 (2018), section 3.2: gridding, and
+# - P. Wang and others: *Understanding convolution for semantic segmentation*, arXiv 1702.08502 (2017), section 3.2: gridding, and
 #   rates that avoid it.
 
 # %% [markdown]
