@@ -176,7 +176,7 @@ x = np.array([[1.0, 2.0], [3.0, 4.0]])
 print(stamp(x, kernel, 2).astype(int))
 
 # %% [markdown]
-# Each pixel alone, and all of them together; the darkest pixel is the one where four stamps meet:
+# Each pixel alone, and all of them together. At the middle pixel four stamps meet: 1·9 + 2·7 + 3·3 + 4·1 = 36.
 
 # %%
 alone = [np.zeros((2, 2)) for _ in range(4)]
@@ -184,7 +184,7 @@ for n in range(4):
     alone[n].flat[n] = x.flat[n]
 stamps = [stamp(a, kernel, 2) for a in alone]
 figures.gallery(
-    [figures.heat(s, low=0, high=37, color="blue") for s in [*stamps, sum(stamps)]],
+    [figures.heat(s, low=0, high=55, color="blue") for s in [*stamps, sum(stamps)]],
     ["pixel of 1", "of 2", "of 3", "of 4", "the sum"],
     columns=5,
     width=11,
