@@ -277,7 +277,7 @@ figures.gallery(
         table.colors[slid.argmax(axis=0)],
         table.colors[labelled],
     ],
-    ["the picture", "drawn by hand", "289 patches", "shift and stitch"],
+    ["the picture", "its map", "289 patches", "shift and stitch"],
 )
 
 # %% [markdown] slideshow={"slide_type": "slide"}
