@@ -1,13 +1,15 @@
 """Which kernel serves an array: ``use_backend`` chooses a whole set, ``use_kernels`` puts your own function in a seat.
 
 The type of the arrays decides first: CuPy arrays are served by the "cupy" kernels. For NumPy arrays the chosen backend
-decides: "numba" (compiled loops, the default) or "reference" (NumPy to be read). Nothing falls back silently.
+decides: "numba" (compiled loops, the default) or "reference" (NumPy to be read). Nothing falls back silently. The
+environment variable ``MINISEGNET_BACKEND`` names the one to begin with, for a machine without Numba.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,7 +61,14 @@ def find_kernel(name: str, backend: str) -> Callable:
     return getattr(module, name)
 
 
-_chosen = Kernels("numba")
+def first_choice(name: str) -> Kernels:
+    """Return the kernels to begin with, or raise ``ValueError`` for a name that serves no NumPy array."""
+    if name not in ("numba", "reference"):
+        raise ValueError(f'the environment variable MINISEGNET_BACKEND must be "numba" or "reference", got {name!r}')
+    return Kernels(name)
+
+
+_chosen = first_choice(os.environ.get("MINISEGNET_BACKEND", "numba"))
 _on_gpu = Kernels("cupy")
 
 

@@ -1,6 +1,9 @@
 """Choosing kernels: errors that name the cure, students' own functions, and nodes that keep the kernels of their forward."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -47,6 +50,17 @@ def test_backends_by_name():
         ms.use_backend("torch")
     with pytest.raises(ValueError, match=r'\.to\("cuda"\)'):
         ms.use_backend("cupy")
+
+
+def test_the_environment_names_the_backend_to_begin_with():
+    show = "import minisegnet as ms; print(ms.current_backend())"
+    for name in ("reference", "numba"):
+        told = subprocess.run(
+            [sys.executable, "-c", show], env={**os.environ, "MINISEGNET_BACKEND": name}, capture_output=True, text=True
+        )
+        assert told.stdout.strip() == name, told.stderr
+    with pytest.raises(ValueError, match='MINISEGNET_BACKEND must be "numba" or "reference", got \'torch\''):
+        choice.first_choice("torch")
 
 
 def test_a_missing_backend_names_the_cure(monkeypatch):
