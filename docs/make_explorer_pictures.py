@@ -24,6 +24,25 @@ from minisegnet.explorers.upsampling import draw_upsampling
 
 HERE = Path(__file__).parent / "pictures"
 
+
+def draw_monitor():
+    """Return what the training monitor shows at the end of a short training."""
+    from minisegnet import data, explorers, losses, manual_seed, models, optim, training
+    from minisegnet.explorers.training_picture import draw
+
+    manual_seed(0)
+    images, labels = data.synthetic_tissue(12, size=(96, 96), seed=3)
+    x, y = (images.transpose(0, 3, 1, 2) / 255).astype("float32"), (labels > 0).astype("int64")
+    model = models.UNet(3, 2, base_channels=8, depth=2)
+    watch = explorers.monitor(x[9:], y[9:], live=False)
+    training.fit(
+        model, [(x[i : i + 3], y[i : i + 3]) for i in (0, 3, 6)], [(x[9:], y[9:])], loss=losses.CrossEntropyLoss(),
+        optimizer=optim.Adam(model.parameters(), lr=0.003), steps=240, callbacks=[watch], progress=False,
+    )  # fmt: skip
+    watch.numbers.seconds = round(watch.numbers.seconds)
+    return draw(watch.numbers)
+
+
 if __name__ == "__main__":
     figures.save(draw_checkerboard(picture="tissue").picture, HERE / "explorer_checkerboard.svg")
     figures.save(draw_convolution(padding=1, position=7, product=5).picture, HERE / "explorer_convolution.svg")
@@ -38,6 +57,7 @@ if __name__ == "__main__":
     figures.save(draw_hourglass(stage=10, skip=1).picture, HERE / "explorer_hourglass.svg")
     learning = draw_learning_to_upsample(step=16)
     figures.save(learning.picture, HERE / "explorer_learning_to_upsample.svg")
+    (HERE / "explorer_monitor.svg").write_text(draw_monitor(), encoding="utf-8", newline="\n")
     figures.save(draw_pooling(window=1).picture, HERE / "explorer_pooling.svg")
     figures.save(draw_sizes("U-Net: four pools", 50).picture, HERE / "explorer_sizes.svg")
     figures.save(draw_sliding_window(step=9).picture, HERE / "explorer_sliding_window.svg")
