@@ -38,7 +38,7 @@ SYSTEMS = {
         80,
         0.005,
     ),
-    "DeepLab": (lambda: models.DeepLab(3, CLASSES, "resnet18", 0.125, 8, "v2", channels=16), 60, 0.02),
+    "DeepLab": (lambda: models.DeepLab(3, CLASSES, "resnet18", 0.125, 8, "v2", channels=16), 90, 0.01),
     "hourglass": (lambda: models.UNet(3, CLASSES, 8, 2, skips=None), 40, 0.02),
     "U-Net, added skips": (lambda: models.UNet(3, CLASSES, 4, 2, skips="add"), 40, 0.02),
     "U-Net": (lambda: models.UNet(3, CLASSES, 4, 2), 50, 0.02),

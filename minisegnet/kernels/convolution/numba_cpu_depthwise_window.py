@@ -100,7 +100,7 @@ class _Writer:
         kind = self.ir.VectorType(self.ir.IntType(32), LANES)
         return self.builder.shuffle_vector(one, two, self.ir.Constant(kind, lanes))
 
-    def dot(self, total: Any, ones: list[Any], others: list[Any]) -> Any:
+    def products(self, total: Any, ones: list[Any], others: list[Any]) -> Any:
         for a, b in zip(ones, others, strict=True):
             product = self.builder.fmul(a, b, flags=("contract",))
             total = product if total is None else self.builder.fadd(total, product, flags=("contract",))
@@ -210,7 +210,7 @@ def _compiled() -> tuple[Any, ...]:
                     for ky in range(side):
                         columns = [places[ky], write.at(places[ky], d1), write.at(places[ky], d2)][:side]
                         ones = weights[side * ky : side * ky + side]
-                        parts.append(write.dot(None if ky else begin, ones, [write.load(p) for p in columns]))
+                        parts.append(write.products(None if ky else begin, ones, [write.load(p) for p in columns]))
                     total = parts[0]
                     for part in parts[1:]:
                         total = builder.fadd(total, part)
@@ -241,7 +241,7 @@ def _compiled() -> tuple[Any, ...]:
                 grad, reads = write.load(places[3]), []
                 for row in places[:3]:
                     reads += [write.load(row), write.load(write.at(row, d1)), write.load(write.at(row, d2))]
-                return [write.dot(value, [grad], [read]) for value, read in zip(values, reads, strict=True)]
+                return [write.products(value, [grad], [read]) for value, read in zip(values, reads, strict=True)]
 
             places = [write.data(a, kinds[1], row) for row in (r0, r1, r2)] + [write.data(grads, kinds[8], g0)]
             values = [write.load(write.at(first, LANES * t)) for t in range(9)]
