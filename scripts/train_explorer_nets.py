@@ -14,11 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scene_batches import Batches, drawn
 
 import minisegnet
 from minisegnet import data, losses, models, optim, random, training
@@ -44,32 +44,6 @@ class Without(models.UNet):
     def forward(self, x: Any) -> Any:
         """Return the scores."""
         return through(self, x, {self.level: nothing})
-
-
-class Batches:
-    """Scenes in an order that follows from the seed, each mirrored or not."""
-
-    def __init__(self, images: np.ndarray, labels: np.ndarray, seed: int):
-        self.images, self.labels, self.seed = images, labels, seed
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (N, 3, H, W) and (N, H, W)."""
-        rng = np.random.default_rng(self.seed)
-        while True:
-            order = rng.permutation(len(self.images))
-            for at in range(0, len(order) - BATCH + 1, BATCH):
-                chosen = order[at : at + BATCH]
-                turn = [slice(None, None, -1 if rng.random() < 0.5 else 1) for _ in chosen]
-                light = rng.uniform(0.85, 1.15, (BATCH, 1, 1, 1)).astype(np.float32)
-                x = np.stack([self.images[i][..., t] for i, t in zip(chosen, turn, strict=True)]) * light
-                yield x, np.stack([self.labels[i][..., t] for i, t in zip(chosen, turn, strict=True)])
-
-
-def drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return scenes, float32 (N, 3, H, W) and int64 (N, H, W)."""
-    scenes = list(data.scenes(count, seed=seed, size=SIZE))
-    images = np.stack([s.image.transpose(2, 0, 1) for s in scenes]).astype(np.float32) / 255
-    return images, np.stack([s.labels for s in scenes])
 
 
 def train(model: models.UNet, batches: Batches, steps: int) -> models.UNet:
@@ -108,14 +82,14 @@ def judge(model: models.UNet, images: np.ndarray, labels: np.ndarray, operate: A
 
 def one_seed(seed: int, steps: int, work: Path, need: bool) -> dict[str, dict[str, float]]:
     """Train the nets of one seed, or take those that are finished, and return their scores by name."""
-    learn, judged = drawn(LEARN, seed=0), drawn(JUDGE, seed=1)
+    learn, judged = drawn(LEARN, seed=0, side=SIZE), drawn(JUDGE, seed=1, side=SIZE)
     scores = {}
     for name, options in NETS.items():
         path = work / f"{name}-{seed}-{steps}.safetensors"
         if not path.exists():
             start = time.perf_counter()
             random.manual_seed(seed)
-            models.save(train(models.UNet(3, 5, WIDTH, **options), Batches(*learn, seed), steps), path)
+            models.save(train(models.UNet(3, 5, WIDTH, **options), Batches(*learn, seed, size=BATCH), steps), path)
             print(f"{path.stem}: {time.perf_counter() - start:.0f} s", flush=True)
         model = models.load(path)
         scores[name] = judge(model, *judged)
@@ -129,7 +103,7 @@ def one_seed(seed: int, steps: int, work: Path, need: bool) -> dict[str, dict[st
             random.manual_seed(seed)
             without = Without(3, 5, WIDTH, **NETS["unet_stacked"])
             without.level = level
-            reached = judge(train(without, Batches(*learn, seed), steps), *judged, {level: nothing})
+            reached = judge(train(without, Batches(*learn, seed, size=BATCH), steps), *judged, {level: nothing})
             done.write_text(json.dumps(reached))
         scores[f"trained without skip {level}"] = json.loads(done.read_text())
     return scores

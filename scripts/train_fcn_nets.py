@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from scene_batches import Batches, drawn
 
 import minisegnet
 from minisegnet import data, losses, models, optim, random, training
@@ -28,32 +28,6 @@ OPTIONS = {**SMALL, "dropout": 0.0, "norm": "batch"}
 FIRST, MORE, BATCH, MAX_LR = 600, 300, 4, 1e-2
 LEARN, JUDGE = 160, 40  # scenes
 NAMES = ("fcn_32s", "fcn_16s", "fcn_8s", "fcn_32s_longer")
-
-
-class Batches:
-    """Scenes in an order that follows from the seed, each mirrored or not."""
-
-    def __init__(self, images: np.ndarray, labels: np.ndarray, seed: int):
-        self.images, self.labels, self.seed = images, labels, seed
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (N, 3, H, W) and (N, H, W)."""
-        rng = np.random.default_rng(self.seed)
-        while True:
-            order = rng.permutation(len(self.images))
-            for at in range(0, len(order) - BATCH + 1, BATCH):
-                chosen = order[at : at + BATCH]
-                turn = [slice(None, None, -1 if rng.random() < 0.5 else 1) for _ in chosen]
-                light = rng.uniform(0.85, 1.15, (BATCH, 1, 1, 1)).astype(np.float32)
-                x = np.stack([self.images[i][..., t] for i, t in zip(chosen, turn, strict=True)]) * light
-                yield x, np.stack([self.labels[i][..., t] for i, t in zip(chosen, turn, strict=True)])
-
-
-def drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return scenes, float32 (N, 3, H, W) and int64 (N, H, W)."""
-    scenes = list(data.scenes(count, seed=seed, size=SIZE))
-    images = np.stack([s.image.transpose(2, 0, 1) for s in scenes]).astype(np.float32) / 255
-    return images, np.stack([s.labels for s in scenes])
 
 
 def train(model: models.FCN, batches: Batches, steps: int, rate: float) -> models.FCN:
@@ -100,7 +74,7 @@ def copied(model: models.FCN) -> models.FCN:
 
 def one_seed(seed: int, work: Path) -> dict[str, dict[str, float]]:
     """Train the four nets of one seed, or take those that are finished, and return their scores by name."""
-    learn, judged = drawn(LEARN, seed=0), drawn(JUDGE, seed=1)
+    learn, judged = drawn(LEARN, seed=0, side=SIZE), drawn(JUDGE, seed=1, side=SIZE)
     made: dict[str, models.FCN] = {}
     for name in NAMES:
         path = work / f"{name}-{seed}-{FIRST}-{MORE}.safetensors"
@@ -108,15 +82,15 @@ def one_seed(seed: int, work: Path) -> dict[str, dict[str, float]]:
             start = time.perf_counter()
             random.manual_seed(seed)
             if name == "fcn_32s":
-                model = train(models.FCN(3, 5, stride=32, **OPTIONS), Batches(*learn, seed), FIRST, MAX_LR)
+                model = train(models.FCN(3, 5, stride=32, **OPTIONS), Batches(*learn, seed, size=BATCH), FIRST, MAX_LR)
             elif name == "fcn_32s_longer":
                 model = copied(made["fcn_32s"])
                 for stage in (1, 2):
-                    train(model, Batches(*learn, seed + 10 * stage), MORE, MAX_LR / 2)
+                    train(model, Batches(*learn, seed + 10 * stage, size=BATCH), MORE, MAX_LR / 2)
             else:
                 stage = 1 if name == "fcn_16s" else 2
                 model = models.FCN.from_coarser(made[NAMES[stage - 1]])
-                train(model, Batches(*learn, seed + 10 * stage), MORE, MAX_LR / 2)
+                train(model, Batches(*learn, seed + 10 * stage, size=BATCH), MORE, MAX_LR / 2)
             models.save(model, path)
             print(f"{path.stem}: {time.perf_counter() - start:.0f} s", flush=True)
         made[name] = models.load(path)
