@@ -47,7 +47,7 @@ ALLOWED = {
     "interop": LAYERS | {"models"},
     "recipes": LAYERS | BESIDE_LAYERS | {"models", "training"},
     "figures": BELOW_FIGURES,
-    "course": BELOW_FIGURES | {"figures"},  # figures know nothing of the course
+    "course": BELOW_FIGURES,
     "explorers": BELOW_FIGURES | {"figures", "course"},
     "cli": BELOW_FIGURES | {"figures", "explorers", "course"},
 }

@@ -1,7 +1,7 @@
 """Judge the exercises of a class without a server: ``python -m minisegnet.course.grade FOLDER``.
 
-Every notebook below the folder is run in a fresh kernel, copied beforehand so that nothing of a student's is changed, and
-what each ``check(...)`` says is written into a table: ``FOLDER/grades.csv``, a row for each notebook and exercise.
+Every notebook below the folder is read, never written, and run in a fresh kernel; what each ``check(...)`` says is written
+into a table: ``FOLDER/grades.csv``, a row for each notebook and exercise.
 
 This runs the students' code on your computer, as opening their notebooks and pressing "Run all" does: do it where you would
 do that. Needs the ``test`` extra (nbclient).

@@ -27,10 +27,8 @@ NETS = {"32s": "fcn_32s", "16s": "fcn_16s", "8s": "fcn_8s", "32s, longer": "fcn_
 def rim(labels: np.ndarray) -> np.ndarray:
     """Return where a map (H, W) has another class at most RIM pixels away, in rows and columns; unlabelled pixels have none."""
     known = labels != data.IGNORE_INDEX
-    least, most = (
-        np.where(known, labels, 255),
-        np.where(known, labels, -1),
-    )  # of the labels in the window around each pixel
+    # The least and the greatest label in the window around each pixel: another than its own is there if one of them is another.
+    least, most = np.where(known, labels, 255), np.where(known, labels, -1)
     for axis in (0, 1):
         least = _windows(least, axis, 255).min(axis=-1)
         most = _windows(most, axis, -1).max(axis=-1)

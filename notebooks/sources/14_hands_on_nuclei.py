@@ -30,7 +30,7 @@ import numpy as np
 
 from minisegnet import data, explorers, figures, metrics, models
 from minisegnet.course import check, exercise, hint, question, solution
-from minisegnet.course.own_image import own_image
+from minisegnet.explorers.own_image import own_image
 from minisegnet.recipes import nuclei as recipe
 
 question("recall-train-and-validation")

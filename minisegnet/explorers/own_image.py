@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .panel import Panel, html, widgets
+from ..course.panel import Panel, html, widgets
+from ..figures.raster import overlay_image
+from ..figures.svg_image import data_uri
 
-LARGEST = (
-    768  # pixels a side; of a larger picture the middle is taken, because shrinking it would change the magnification
-)
+# Pixels a side; of a larger picture the middle is taken, because shrinking it would change the magnification.
+LARGEST = 768
 
 
 class OwnImage(Panel):
@@ -34,8 +35,6 @@ class OwnImage(Panel):
 
     def show(self, image: np.ndarray) -> np.ndarray:
         """Predict an image (H, W, 3) uint8, show it, and return the mask of nuclei (bool) of what is shown."""
-        from ..figures.raster import overlay_image
-        from ..figures.svg_image import data_uri
         from ..metrics import connected_components
 
         middle = tuple(slice(max(0, (n - LARGEST) // 2), max(0, (n - LARGEST) // 2) + LARGEST) for n in image.shape[:2])

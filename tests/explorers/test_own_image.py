@@ -9,7 +9,7 @@ pytest.importorskip("ipywidgets")
 pytest.importorskip("PIL")
 from PIL import Image
 
-from minisegnet.course.own_image import LARGEST, own_image
+from minisegnet.explorers.own_image import LARGEST, own_image
 
 
 class Half:
