@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.threads import processors
 from . import Form
 
 EXAMPLES = """\
@@ -117,23 +118,13 @@ def _threads() -> Iterator[Finding]:
         "compiled kernels call no BLAS, so NumPy's threads sleep while these work",
         cure if layer == "workqueue" else "",
     )
-    share = _processors()
+    share = processors()
     if threads > share:
         cure = f"set NUMBA_NUM_THREADS={share}: threads without a processor make the others wait"
         yield Finding("note", f"{threads} threads share {share} processor{'s' * (share != 1)}", cure)
     if layer == "omp" and os.environ.get("OMP_WAIT_POLICY", "").upper() == "ACTIVE":
         cure = "unset it: waiting threads take the processor from the one that is waited for, and from NumPy's BLAS"
         yield Finding("note", "OMP_WAIT_POLICY is ACTIVE", cure)
-
-
-def _processors(group: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return how many processors this process may use: those it is bound to, or what a container's quota amounts to."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = group.read_text(encoding="ascii").split()
-        return count if quota == "max" else max(1, min(count, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return count
 
 
 def _sum(values: Any) -> Any:

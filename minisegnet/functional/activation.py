@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import random
+from .. import random, ranks
 from ..arrays import array_module
 from ..autograd import Context, Function, Tensor
 from .checks import float_tensor
@@ -193,9 +193,18 @@ def _drop(x: Tensor, shape: tuple[int, ...], p: float, training: bool) -> Tensor
         raise ValueError(f"dropout: p must be a probability between 0 and 1, got {p}")
     if not training or p == 0:
         return x
-    keep = random.generator().random(shape, dtype="float32") >= p
+    keep = _draw(shape) >= p
     mask = array_module(x.data).asarray(keep / (1 - p if p < 1 else 1), x.dtype)
     return Dropout.apply(x, mask)
+
+
+def _draw(shape: tuple[int, ...]) -> Any:
+    """Return random numbers in [0, 1); several ranks draw those of the joined batch alike, and take their rows."""
+    joined = ranks.current()
+    if joined is None:
+        return random.generator().random(shape, dtype="float32")
+    start, total = joined.rows_of(shape[0])
+    return random.generator().random((total, *shape[1:]), dtype="float32")[start : start + shape[0]]
 
 
 for _name, _value in {

@@ -9,6 +9,8 @@ import numpy as np
 from ..arrays import array_module
 from ..autograd import Context, Function, Tensor, unwrap
 from ..backend import kernels_for
+from ..ranks import Ranks
+from ..ranks import current as current_ranks
 from .checks import float_tensor, same_dtype
 
 
@@ -47,6 +49,43 @@ class BatchNormEvaluation(Function):
         scale = weight * ctx.inverse
         grad_input = ctx.kernels.channel_affine(grad_output, scale, scale * 0) if ctx.needs_input_grad[0] else None
         return grad_input, grad_weight.astype(weight.dtype), grad_bias.astype(weight.dtype), None, None, None
+
+
+class BatchNormJoined(Function):
+    """In training on several ranks: with the statistics of the joined batch (as PyTorch's SyncBatchNorm).
+
+    The kernels see one rank's images; what they say of those is put together. ``fused`` is True with a ReLU after it.
+    """
+
+    @staticmethod
+    def forward(ctx: Context, input: Any, weight: Any, bias: Any, eps: float, ranks: Ranks, fused: bool) -> Any:
+        ctx.kernels, ctx.eps, ctx.ranks, ctx.fused = kernels_for(input, weight, bias), eps, ranks, fused
+        ctx.count = input.shape[0] * input.shape[2] * input.shape[3]
+        _, mean, variance = ctx.kernels.batch_norm(input, weight, bias, eps)
+        ctx.total, *moments = ranks.moments(ctx.count, mean, variance)
+        mean, variance = (array_module(input).asarray(m, mean.dtype) for m in moments)
+        scale = weight / array_module(input).sqrt(variance + eps)
+        affine = ctx.kernels.channel_affine_relu if fused else ctx.kernels.channel_affine
+        ctx.save_for_backward(input, weight, bias, mean, variance)
+        return affine(input, scale, bias - mean * scale), mean, variance
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Any, *_: Any) -> Any:
+        input, weight, bias, mean, variance = ctx.saved_tensors
+        if ctx.fused:
+            own = ctx.kernels.batch_norm_relu_grad(grad_output, input, weight, bias, mean, variance, ctx.eps)
+        else:
+            own = ctx.kernels.batch_norm_grad(grad_output, input, weight, mean, variance, ctx.eps)
+        grad_input, grad_weight, grad_bias = own
+        # The paper's equations subtract from a gradient its mean and its product with the normalized input: the kernel took
+        # those of this rank's images. What it took too much, and the joined batch wants, is linear in the input.
+        sums = [grad_bias.astype(np.float64), grad_weight.astype(np.float64)]
+        joined = [s / ctx.total for s in ctx.ranks.add(*sums)]
+        bias_off, weight_off = (s / max(ctx.count, 1) - j for s, j in zip(sums, joined, strict=True))
+        inverse = 1 / array_module(variance).sqrt(variance.astype(np.float64) + ctx.eps)
+        slope = weight * inverse * weight_off * inverse
+        shift = weight * inverse * bias_off - slope * mean
+        return grad_input + ctx.kernels.channel_affine(input, slope, shift), grad_weight, grad_bias, None, None, None
 
 
 class BatchNormReLUTraining(Function):
@@ -184,12 +223,17 @@ def _normalized(
         return functions[1].apply(x, w, b, mean, variance, eps)
     if not training:
         raise ValueError("batch_norm: running_mean and running_var are needed when training=False")
-    count = x.data.size // max(channels, 1)
+    count, joined = x.data.size // max(channels, 1), current_ranks()
+    if joined is not None:
+        count = joined.rows_of(count)[1]
     if count == 1:
         raise ValueError(
             f"batch_norm: training needs more than one value a channel, got input {x.shape}: one has no variance"
         )
-    output, mean, variance = functions[0].apply(x, w, b, eps)
+    if joined is None:
+        output, mean, variance = functions[0].apply(x, w, b, eps)
+    else:
+        output, mean, variance = BatchNormJoined.apply(x, w, b, eps, joined, functions[0] is BatchNormReLUTraining)
     if count:
         _update(running_mean, mean.data, momentum)
         _update(running_var, variance.data * (count / (count - 1)), momentum)

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 # Threads that wait for the others spin for about half a millisecond, then sleep. To wake a sleeping thread takes a tenth of
@@ -77,6 +78,28 @@ def _layer_bears_several() -> bool:
         except ValueError:  # no parallel function was compiled or loaded yet
             return False
     return _several_may_call
+
+
+def processors(group: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return how many processors this process may use: those it is bound to, or what a container's quota amounts to."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = group.read_text(encoding="ascii").split()
+        return count if quota == "max" else max(1, min(count, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return count
+
+
+def share_processors(processes: int) -> None:
+    """Let this process's kernels run on its share of the processors, where ``NUMBA_NUM_THREADS`` does not say otherwise.
+
+    Threads without a processor of their own make the others wait for them: two processes of two threads on two processors
+    are slower than one.
+    """
+    if processes > 1 and "NUMBA_NUM_THREADS" not in os.environ:
+        import numba
+
+        numba.set_num_threads(max(1, min(numba.get_num_threads(), processors() // processes)))
 
 
 @contextlib.contextmanager

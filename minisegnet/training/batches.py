@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .. import random
 
 if TYPE_CHECKING:
+    from ..ranks import Alone
     from .history import TrainingState
+
+
+class StatesOfAll:
+    """A data set of which every rank has its own: the checkpoint keeps the states of all."""
+
+    def __init__(self, own: Any, ranks: Alone):
+        self.own, self.ranks = own, ranks
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.own)
+
+    def __len__(self) -> int:
+        return len(self.own)
+
+    def state(self) -> dict[str, Any]:
+        """Return everyone's state, in order of rank."""
+        return {"ranks": self.ranks.gather(self.own.state())}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take one's own out of everyone's."""
+        saved = len(state["ranks"]) if "ranks" in state else 1
+        if saved != self.ranks.size or "ranks" not in state:
+            raise ValueError(
+                f"it was written by {saved} ranks, each with a data set of its own, and now there are {self.ranks.size}"
+            )
+        self.own.load_state(state["ranks"][self.ranks.rank])
 
 
 def rest_of_pass(train: Any, state: TrainingState, pass_start: dict[str, Any]) -> Iterable[Any]:

@@ -19,12 +19,15 @@ from .history import History, TrainingState
 
 if TYPE_CHECKING:
     from ..nn import Module
+    from ..ranks import Alone
 
 FORMAT = "minisegnet-checkpoint-1"
 
 
-def save_checkpoint(path: Path, state: TrainingState, train: Any, validation: Any, pass_start: dict[str, Any]) -> None:
-    """Write everything that the next step depends on, whole or not at all."""
+def save_checkpoint(
+    path: Path, state: TrainingState, train: Any, validation: Any, pass_start: dict[str, Any], ranks: Alone
+) -> None:
+    """Write everything that the next step depends on, whole or not at all; of several ranks the first writes."""
     optimizer = state.optimizer.state_dict()
     arrays = {f"model.{name}": array for name, array in state.model.state_dict().items()}
     arrays |= {f"best.{name}": array for name, array in (state.best or {}).items()}
@@ -47,7 +50,8 @@ def save_checkpoint(path: Path, state: TrainingState, train: Any, validation: An
         "history": state.history.to_dict(),
     }
     metadata = {"format": FORMAT, "run": json.dumps(run, default=_plain)}
-    storage.save_safetensors(path, arrays, metadata)
+    ranks.same("the network", (array for name, array in arrays.items() if name.startswith("model.")))
+    ranks.once(lambda: storage.save_safetensors(path, arrays, metadata))
 
 
 def load_checkpoint(path: Path, state: TrainingState, train: Any, validation: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 
@@ -39,9 +39,10 @@ class Interrupt:
         self.requested = True
         print("\nstopping after this step; interrupt once more to stop at once", file=sys.stderr)
 
-    def until(self, items: Iterable[Any]) -> Iterator[Any]:
-        """Yield the items until an interrupt is requested, then raise ``Interrupted``."""
+    def until(self, items: Iterable[Any], agreed: Callable[[bool], bool] = bool) -> Iterator[Any]:
+        """Yield the items until an interrupt is requested and all who take part ``agreed``; then raise ``Interrupted``."""
         for item in items:
-            if self.requested:
+            if agreed(self.requested):
+                self.requested = True
                 raise Interrupted
             yield item

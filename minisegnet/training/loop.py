@@ -13,9 +13,11 @@ import numpy as np
 from .. import random
 from ..arrays import to_device
 from ..autograd import Tensor, no_grad, unwrap
+from ..kernels.threads import share_processors
 from ..metrics import labels_of
 from ..optim import Optimizer, ReduceLROnPlateau, clip_grad_norm_, grad_norm
-from .batches import parts, pass_length, rest_of_pass, total_steps
+from ..ranks import Alone, together
+from .batches import StatesOfAll, parts, pass_length, rest_of_pass, total_steps
 from .callbacks import shows_progress, told
 from .checkpoint import keep_previous, load_checkpoint, save_checkpoint
 from .checks import check_choices, check_ending, check_needs
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from ..nn import Module
 
 
+@together
 def fit(
     model: Module,
     train: Iterable[Any],
@@ -52,6 +55,7 @@ def fit(
     callbacks: Sequence[Callable[[TrainingState], Any]] = (),
     device: str | None = None,
     progress: bool = True,
+    ranks: Alone | None = None,
 ) -> History:
     """Train a model and return what happened; the model is in evaluation mode afterwards.
 
@@ -103,6 +107,10 @@ def fit(
         "cpu" or "cuda"; where the model is by default.
     progress : bool
         Show a progress bar, unless a callback (the monitor) shows the progress itself.
+    ranks : minisegnet.ranks.Ranks, optional
+        Train on several processes that ``mpiexec`` started, each of which calls ``fit`` with the same arguments: equal to
+        one process on the joined batch, but for the order of sums (``minisegnet.ranks``, docs/parallel.md). Callbacks
+        and the progress bar are those of rank 0, which also writes the checkpoint.
 
     Raises
     ------
@@ -114,6 +122,7 @@ def fit(
     OSError
         If the checkpoint cannot be written (also at the start, before time is spent).
     """
+    ranks = Alone() if ranks is None else ranks
     check_ending(train, epochs, steps, patience, resume)
     check_choices(model, optimizer, scheduler, schedule_by, keep)
     wants = {"metric": metric, "monitor": monitor, "patience": patience, 'keep="best"': keep == "best" or None}
@@ -123,13 +132,21 @@ def fit(
     by_step, by_epoch = (scheduler, None) if schedule_by == "step" else (None, scheduler)
     if isinstance(scheduler, ReduceLROnPlateau):  # stepped where a validation is recorded
         by_step = by_epoch = None
+    ranks.begin(model, f"{epochs=}, {steps=}, {keep=}, {clip=}, {resume=}, batches={ranks.batches!r}")
+    if ranks.neighbours > 1:
+        share_processors(ranks.neighbours)
+    if ranks.batches == "own" and hasattr(train, "state"):
+        train = StatesOfAll(train, ranks)
+    if ranks.rank:
+        callbacks, progress = (), False
     path = None if checkpoint is None else Path(checkpoint)
     state = TrainingState(model, optimizer, scheduler, History(monitor=monitor or "loss"))
     pass_start = random.get_state()
-    if path and resume and path.exists():
+    if path and resume and ranks.any(path.exists()):
         pass_start = load_checkpoint(path, state, train, validation)
     elif path:
-        keep_previous(path)
+        aside = path
+        ranks.once(lambda: keep_previous(aside))
     history, nothing = state.history, False
     started = time.perf_counter() - (history.seconds[-1] if history.seconds else 0.0)
     saved = time.perf_counter()
@@ -137,13 +154,16 @@ def fit(
     def save() -> None:
         nonlocal saved
         if path:
-            save_checkpoint(path, state, train, validation, pass_start)
+            save_checkpoint(path, state, train, validation, pass_start, ranks)
             saved = time.perf_counter()
 
     def tell(event: str) -> None:
         state.event = event
         for callback in callbacks:
             callback(state)
+
+    def agree() -> None:
+        state.stop, interrupt.requested = ranks.any(state.stop), ranks.any(interrupt.requested)
 
     length = pass_length(train)
     state.total = total_steps(length, epochs, steps)
@@ -156,30 +176,35 @@ def fit(
             due = state.step and (state.batch == 0 or done) and state.step not in history.val_step
             if validation is not None and due:
                 try:
-                    numbers = evaluate(model, interrupt.until(validation), loss=loss, metric=metric, device=device)
+                    images = interrupt.until(validation, ranks.any)
+                    numbers = evaluate(
+                        model, images, loss=loss, metric=metric, device=device, ranks=ranks.for_validation()
+                    )
                 except Interrupted:
                     history.stopped = "interrupted"
                     break
                 _record(state, numbers, monitor or next(iter(_without_loss(numbers)), "loss"))
                 save()
                 tell("validation")
+            agree()
             tired = patience is not None and bool(history.validation) and history.since_best >= patience
             reasons = {"finished": done, "callback": state.stop, "interrupted": interrupt.requested, "patience": tired}
             history.stopped = next((reason for reason, holds in reasons.items() if holds), "")
             if history.stopped:
                 break
 
-            for batch in rest_of_pass(train, state, pass_start):
+            for batch in ranks.in_step(rest_of_pass(train, state, pass_start)):
                 x, y, *weight = (to_device(unwrap(part), device) for part in parts(batch))
-                _train_step(state, loss, (Tensor(x), y, *weight), clip)
+                _train_step(state, loss, (Tensor(x), y, *weight), clip, ranks)
                 if by_step:
                     by_step.step()
                 state.batch += 1
                 history.seconds.append(time.perf_counter() - started)
                 bar.show()
                 tell("step")
-                if time.perf_counter() - saved >= checkpoint_seconds:
+                if ranks.any(time.perf_counter() - saved >= checkpoint_seconds):
                     save()
+                agree()
                 wanted = state.stop or interrupt.requested or state.step == steps
                 if wanted and state.batch != length:  # a pass that is complete ends by itself, and counts
                     break
@@ -201,23 +226,27 @@ def fit(
     return history
 
 
-def _train_step(state: TrainingState, loss: Callable[..., Tensor], inputs: tuple[Any, ...], clip: float | None) -> None:
+def _train_step(
+    state: TrainingState, loss: Callable[..., Tensor], inputs: tuple[Any, ...], clip: float | None, ranks: Alone
+) -> None:
     """Forward, backward, update: the heart of it. Nothing is changed if a number is not finite."""
     model, optimizer, history = state.model, state.optimizer, state.history
-    x, y, *weight = inputs
+    x, y, *weight = inputs[0], *(ranks.whole(part) for part in inputs[1:])
     random_state = random.get_state()
     buffers = [(buffer, buffer.data.copy()) for _, buffer in model.named_buffers()]
     model.train()
     optimizer.zero_grad()
     norm = math.nan
     try:
-        with np.errstate(all="ignore"):  # what is not finite is looked for and told below
-            value = loss(model(x), y, **({"pixel_weight": weight[0]} if weight else {}))
+        with np.errstate(all="ignore"), ranks.working():  # what is not finite is looked for and told below
+            output = ranks.join_output(model(ranks.mine(x)))
+            value = loss(output, y, **({"pixel_weight": weight[0]} if weight else {}))
             if value.data.size != 1:
                 raise ValueError(f"loss must return one number, got shape {value.shape}: use reduction='mean' or 'sum'")
             number = float(value.detach().numpy().reshape(()))
             if math.isfinite(number):
                 value.backward()
+                ranks.add_gradients(optimizer.parameters())
                 parameters = optimizer.parameters()
                 norm = grad_norm(parameters) if clip is None else clip_grad_norm_(parameters, clip)
     except FloatingPointError:  # the losses say it when scores are NaN, detect_anomaly says it of any operation
@@ -226,7 +255,8 @@ def _train_step(state: TrainingState, loss: Callable[..., Tensor], inputs: tuple
         for buffer, data in buffers:
             buffer.data = data.copy()
         what = "gradient" if math.isfinite(number) else "loss"
-        story = where_it_began(model, loss, inputs, random_state)
+        joined = Tensor(ranks.whole(x.data)), y, *weight  # every rank looks through all of it: all come to one answer
+        story = where_it_began(model, loss, joined, random_state)
         for buffer, data in buffers:
             buffer.data = data
         optimizer.zero_grad()
@@ -242,6 +272,7 @@ def _train_step(state: TrainingState, loss: Callable[..., Tensor], inputs: tuple
     history.grad_norm.append(norm)
 
 
+@together
 def evaluate(
     model: Module,
     data: Iterable[Any],
@@ -249,6 +280,7 @@ def evaluate(
     loss: Callable[..., Tensor] | None = None,
     metric: Any = None,
     device: str | None = None,
+    ranks: Alone | None = None,
 ) -> dict[str, float]:
     """Return the mean loss and the metric of a model over batches, in evaluation mode and off the tape.
 
@@ -258,6 +290,8 @@ def evaluate(
         As ``fit``; the metric is reset first. Each image counts the same in the mean loss.
     device : str, optional
         Where to; where the model is by default.
+    ranks : minisegnet.ranks.Ranks, optional
+        Several processes, each with the same data, share the images of every batch; all return the same numbers.
 
     Raises
     ------
@@ -268,15 +302,16 @@ def evaluate(
         raise ValueError("evaluate needs a loss, a metric or both: there is nothing to compute")
     if metric is not None:
         metric.reset()
+    ranks = Alone() if ranks is None else ranks.for_validation()
     device = device or model.device
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     total, count = 0.0, 0
     try:
         with no_grad():
-            for batch in data:
+            for batch in ranks.in_step(data):
                 x, y, *weight = (to_device(unwrap(part), device) for part in parts(batch))
-                output = model(Tensor(x))
+                output = ranks.join_output(model(Tensor(ranks.mine(x))))
                 count += len(x)
                 if loss is not None:
                     total += float(loss(output, y, **({"pixel_weight": weight[0]} if weight else {}))) * len(x)

@@ -65,12 +65,12 @@ def test_missing_packages_backends_and_folders_have_a_cure(monkeypatch, tmp_path
 def test_more_threads_than_processors_and_threads_that_spin_are_told(monkeypatch):
     import numba
 
-    monkeypatch.setattr(doctor, "_processors", lambda: 0)
+    monkeypatch.setattr(doctor, "processors", lambda: 0)
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
     found = list(doctor._threads())
     assert any(f.state == "note" and "NUMBA_NUM_THREADS=0" in f.cure for f in found)
     assert any("OMP_WAIT_POLICY" in f.text for f in found) == (numba.threading_layer() == "omp")
-    monkeypatch.setattr(doctor, "_processors", lambda: 1000)
+    monkeypatch.setattr(doctor, "processors", lambda: 1000)
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     assert [f.text for f in doctor._threads()][1:] == []
 
@@ -80,9 +80,9 @@ def test_more_threads_than_processors_and_threads_that_spin_are_told(monkeypatch
 )
 def test_the_quota_of_a_container_counts(text, most, tmp_path):
     (tmp_path / "cpu.max").write_text(text)
-    without = doctor._processors(tmp_path / "no such file")
+    without = doctor.processors(tmp_path / "no such file")
     assert without >= 1
-    assert doctor._processors(tmp_path / "cpu.max") == (most or without)
+    assert doctor.processors(tmp_path / "cpu.max") == (most or without)
 
 
 def test_compiled_kernels_call_no_blas():
