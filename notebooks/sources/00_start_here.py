@@ -118,7 +118,10 @@ for name, channel in [("red", red), ("green", green), ("blue", blue)]:
 
 # %% [markdown]
 # So why not call every pixel with little green a nucleus? Let us be generous and try all 256 levels *with the answer in
-# hand*, and keep the best one:
+# hand*, and keep the best one. The error map on the right has three colours: blue is **found**, orange and striped a **false
+# alarm** (called nucleus, and is none), yellow and dotted is **missed**. Its legend adds the usual short names, TP (true
+# positive), FP (false positive) and FN (false negative), which the explorer's formula below uses. **Dice** puts them into
+# one number, 1 for a perfect mask:
 
 
 # %%
@@ -158,8 +161,9 @@ print("image", image.shape, "-> probabilities", probabilities.shape, "-> mask", 
 figures.show(image, target, mask, ["background", "nucleus"])
 
 # %% [markdown]
-# On this image the rule about green does no worse: it was *made* for this image, with the answer in hand. Now give both
-# three pictures that neither has met: two from paler slides, and one where nuclei *glow* on black (fluorescence).
+# On this image the rule about green is hardly worse: it was *made* for this image, with the answer in hand. Now show the
+# rule and the network three pictures that neither has met: two from paler slides, and one where nuclei *glow* on black
+# (fluorescence).
 
 # %%
 pictures, maps = zip(
@@ -225,8 +229,8 @@ explorers.overlay(image, target, probabilities[1])
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The same by the library
 #
-# `predict` is no magic. Colours first, numbers from 0 to 1, one axis more because networks work on batches, and at the
-# end `softmax`, which turns scores into probabilities. By hand:
+# `predict` is no magic. Colours first, numbers from 0 to 1, one axis more because networks work on batches (several
+# images at once; here it is one), and at the end `softmax`, which turns scores into probabilities. By hand:
 
 # %%
 x = image.transpose(2, 0, 1).astype(np.float32) / 255  # (H, W, C) -> (C, H, W), 0..255 -> 0..1
@@ -246,7 +250,8 @@ print("By hand and by the library, the same:", by_hand.shape)
 #
 # Write the function, run the cell, and `check` tells you what it thinks: not only *that* something is wrong but, if it
 # can, *which thought* led there. `hint()` helps three times, `solution()` shows ours. An exercise left alone breaks
-# nothing: *Run All* goes on.
+# nothing: *Run All* goes on. Both lines that you need stand somewhere above: these two exercises are here so that you
+# get to know the tool.
 
 # %%
 exercise("to-chw")
