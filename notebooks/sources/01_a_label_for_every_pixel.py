@@ -188,11 +188,12 @@ print(f"'there is no die': right on {(nothing[known] == die[known]).mean():.1%} 
 #
 # | | target: die | target: something else |
 # |---|---|---|
-# | **map: die** | found | false alarm |
-# | **map: something else** | missed | *rightly left alone*: nearly everything |
+# | **map: die** | found (TP) | false alarm (FP) |
+# | **map: something else** | missed (FN) | *rightly left alone*: nearly everything |
 #
-# So leave the last one out. Two measures do. **IoU**, *intersection over union*: the pixels in both sets, divided by the
-# pixels in at least one. **Dice**: twice the pixels in both, divided by the two sizes, added.
+# (TP, FP and FN are the usual short names: true positive, false positive, false negative.) So leave the last one out. Two
+# measures do. **IoU**, *intersection over union*: the pixels in both sets, divided by the pixels in at least one. **Dice**:
+# twice the pixels in both, divided by the two sizes, added.
 #
 # $$ \text{IoU} = \frac{\text{found}}{\text{found} + \text{false alarms} + \text{missed}} \qquad
 # \text{Dice} = \frac{2 \cdot \text{found}}{2 \cdot \text{found} + \text{false alarms} + \text{missed}} $$
@@ -206,7 +207,8 @@ true[1:4, 1:4] = 1
 guess = np.roll(true, 1, axis=1)
 print(true + 2 * guess, " 1 missed, 2 false alarm, 3 found")
 both, either = ((true & guess) == 1).sum(), ((true | guess) == 1).sum()
-print(f"IoU {both} / {either} = {both / either:.2f}   Dice {2 * both} / {true.sum() + guess.sum()} = {12 / 18:.2f}")
+sizes = true.sum() + guess.sum()
+print(f"IoU {both} / {either} = {both / either:.2f}   Dice {2 * both} / {sizes} = {2 * both / sizes:.2f}")
 print(f"pixel accuracy {(true == guess).sum()} / {true.size} = {(true == guess).mean():.2f}")
 
 # %%
@@ -229,9 +231,9 @@ for name, map_ in [("A, no die", no_die), ("B, moved", moved), ("lazy", np.zeros
     print(f"{name:10s}", *(f"{score:10.2f}" for score in scores), f"{np.mean(scores):8.2f}")
 
 # %% [markdown]
-# Here is the die that A has not found: a zero that no number of background pixels can cover up. The mean IoU puts B before
-# A by 0.09, and the lazy program falls from 0.59 to 0.12. Where the errors *are*, the error map shows: in A all of them in one
-# place, in B a thin rim around everything.
+# Here is the die that A has not found: a zero that no number of background pixels can cover up. The mean IoU puts B before A
+# by 0.09, and the lazy program falls from 0.59 to 0.12. *Where* the errors are is what an error map shows: in A all of them
+# in one place, in B a thin rim around everything.
 
 # %%
 figures.gallery(
@@ -387,9 +389,9 @@ print(f"a perfect map, 255 forgotten: {metrics.pixel_accuracy(perfect, target):.
 # (lesson 12 shows how much hangs on it).
 
 # %%
-no, none = np.zeros((2, 4, 4), dtype=bool)
-print("rule 1:", metrics.iou(no, none, empty=1), "  rule 0:", metrics.iou(no, none, empty=0), end="")
-print("   left out of the mean:", metrics.iou(no, none, empty="nan"))
+claimed, there = np.zeros((2, 4, 4), dtype=bool)  # no die in the map, none in the picture
+print("rule 1:", metrics.iou(claimed, there, empty=1), "  rule 0:", metrics.iou(claimed, there, empty=0), end="")
+print("   left out of the mean:", metrics.iou(claimed, there, empty="nan"))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Three sentences to remember

@@ -44,13 +44,17 @@ def recall_error_colors() -> Question:
 def accuracy_without_the_die() -> Question:
     """Ask what a map scores that lacks the die only."""
     return quiz.number(
-        "The die covers 4 of 100 labelled pixels. A map calls the whole die background, and is right everywhere else. What "
-        "percentage of the labelled pixels does it have right?",
-        answer=96,
+        "In a close-up the die covers 30 of 200 labelled pixels. A map calls the whole die background, and is right "
+        "everywhere else. What percentage of the labelled pixels does it have right?",
+        answer=85,
         unit="percent",
-        explain="All but the die's 4 in 100. It has not found the die *at all*, and the number looks like an excellent mark.",
+        explain="All but the die's 30: 170 of 200. It has not found the die *at all*, and the number looks like a good mark. "
+        "In the picture above the die is smaller still: 4 in 100, and 96% is left.",
         wrong={
-            4: "That is what it has wrong.",
+            15: "That is what it has wrong.",
+            170: "So many pixels are right, of 200. As a percentage that is half as much.",
+            70: "That would be 30 of *100* pixels; there are 200.",
+            96: "That is the score of the maps above, whose die is smaller. Count again for these numbers.",
             80: "Four classes of five would be 80: but classes do not count here, pixels do.",
             0: "For the die alone it would be 0. The question is about all pixels.",
         },
