@@ -193,7 +193,8 @@ def _compare(got: Any, want: Any, case: tuple, tolerance: float) -> str:
     if got.shape != want.shape:
         return f"For an input of {inputs} the result has shape {got.shape}, expected {want.shape}."
     if want.ndim and got.dtype != want.dtype:
-        return f"For an input of {inputs} the result has type {got.dtype}, expected {want.dtype}."
+        advice = " New arrays are `float64` unless told: `np.zeros(shape, x.dtype)`." if got.dtype == np.float64 else ""
+        return f"For an input of {inputs} the result has type {got.dtype}, expected {want.dtype}.{advice}"
     off = np.abs(got.astype(np.float64) - want.astype(np.float64))
     limit = tolerance * (1 + np.abs(want.astype(np.float64)))
     if not bool((off <= limit).all()):  # written so that NaN fails

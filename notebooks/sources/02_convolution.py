@@ -196,6 +196,8 @@ print((windows * kernel).sum(axis=(2, 3)))
 # | input | (N, C, H, W) |
 # | weight | (O, C, KH, KW) |
 # | output | (N, O, H - KH + 1, W - KW + 1) |
+#
+# Most layers add one more number to each output channel, the same at every place: its **bias**. It is learned as well.
 
 # %%
 question("weights-of-a-layer")
@@ -214,7 +216,7 @@ weight[0] = kernel / 24  # the edges of red, green and blue, added up
 weight[1, 0], weight[1, 2] = kernel / 8, -kernel / 8  # the edges of red minus those of blue
 output = conv2d_by_windows(x, weight)
 print("input", x.shape, "* weight", weight.shape, "->", output.shape)
-assert np.allclose(output[0, 0], across)  # the first is what we had: the mean of the colours first, or of the edges
+assert np.allclose(output[0, 0], across)  # what we had: the mean of three edge maps is the edge map of the mean
 
 # %% [markdown]
 # `einsum` reads like the definition: the letters that are missing on the right (c, y, x) are added over. If you prefer a
@@ -289,7 +291,8 @@ for n, p, k, s in [(4, 1, 3, 1), (4, 1, 3, 2), (5, 0, 3, 2), (6, 0, 3, 2), (7, 3
 #
 # Everything of this page under your fingers. **Why is the output smaller than the input, and how much padding keeps the
 # size?** Move *output pixel*, then *product*, and say the sum before the picture does. The lecture's two examples are the
-# first two buttons. *Change the numbers* lets you type a kernel of your own.
+# first two buttons. *Change the numbers* lets you type a kernel of your own. (The
+# *d* in its size formula is 1 all through this lesson: with d = 1 it is the formula above. Lesson 06 changes it.)
 
 # %%
 explorers.convolution()
@@ -327,7 +330,7 @@ print(
 
 # %% [markdown]
 # Now the test that counts. The network that found nuclei in lesson 00 is made of convolutions. Take its own away and put
-# *ours* in their place, twelve lines of NumPy:
+# *ours* in their place, the few lines of `conv2d_in_full` above:
 
 # %%
 model = models.load_pretrained("nuclei")
@@ -354,6 +357,7 @@ figures.show(image, truth, by_ours, ["background", "nucleus"])
 # ## Exercises
 #
 # First, the rule for sizes. Then the operation itself: `check` puts a right answer into a network and says what happens.
+# (It also speaks of gradients and a *tape*: that is lesson 03.)
 
 # %%
 exercise("output-size")

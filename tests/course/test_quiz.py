@@ -136,6 +136,17 @@ def test_the_questions_of_the_lessons_explain_every_option_and_every_expected_mi
     assert len(expected) >= 3 or name in VALUES, "name the wrong answers that people give"
 
 
+def test_one_cell_alone_has_the_strongest_answer():
+    rows = question("strongest-answer").twin.split("Rows: ")[1].split(".")[0].split("; ")
+    grid = np.array([[int(n) for n in row.split()] for row in rows])
+    answers = {(i + 1, j + 1): int((grid[i : i + 3, j + 2] - grid[i : i + 3, j]).sum()) for i, j in np.ndindex(3, 3)}
+    best = [place for place, answer in answers.items() if answer == max(answers.values())]
+    assert len(best) == 1
+    asked = question("strongest-answer")
+    asked.commit(best[0])
+    assert asked.state == "right"
+
+
 def test_a_question_without_that_name_and_one_about_the_lesson():
     assert "80%" in question("share-of-nuclei", TARGET).commit(22)
     with pytest.raises(ValueError, match=r"no question 'what'; there are .*row-and-column"):

@@ -8,7 +8,7 @@ from .placing import place
 
 
 def conv2d(input, weight, stride):
-    """Return the convolution of images (N, C, H, W) with filters (O, C, KH, KW); ``stride`` is (rows, columns)."""
+    """Return the convolution of images (N, C, H, W) with kernels (O, C, KH, KW); ``stride`` is (rows, columns)."""
     windows = sliding_window_view(input, weight.shape[2:], axis=(2, 3))  # (N, C, all rows, all columns, KH, KW)
     windows = windows[:, :, :: stride[0], :: stride[1]]  # (N, C, OH, OW, KH, KW)
     return np.einsum("nchwyx,ocyx->nohw", windows, weight)  # (N, O, OH, OW)
@@ -67,9 +67,9 @@ def _network():
 CONV2D = Exercise(
     name="conv2d",
     title="a convolution of your own",
-    task="""`input` holds images (N, C, H, W), `weight` filters (O, C, KH, KW), `stride` is a pair (rows, columns). No padding.
-Return (N, O, OH, OW): each output cell is the sum, over all channels and the whole window, of input times weight; the
-window moves by `stride`. Loops are welcome; so is `sliding_window_view`.""",
+    task="""`input` holds images (N, C, H, W), `weight` kernels (O, C, KH, KW), `stride` is a pair (rows, columns). No padding.
+Return (N, O, OH, OW), in the input's type (`input.dtype`): each output cell is the sum, over all channels and the whole
+window, of input times weight; the window moves by `stride`. Loops are welcome; so is `sliding_window_view`.""",
     solve=conv2d,
     cases=_cases,
     tolerance=1e-4,
@@ -90,13 +90,13 @@ window moves by `stride`. Loops are welcome; so is `sliding_window_view`.""",
         Misconception(
             "no sum over channels: one kernel a channel",
             _one_channel_each,
-            "Each of your output maps reads one input channel only. A filter is as deep as the input, (C, KH, KW): *all* "
+            "Each of your output maps reads one input channel only. A kernel is as deep as the input, (C, KH, KW): *all* "
             "channels are added into one number.",
         ),
         Misconception(
             "channels kept apart",
             _no_sum,
-            "Your result still has an axis for the input's channels. One filter gives *one* map: add over the channels too.",
+            "Your result still has an axis for the input's channels. One kernel gives *one* map: add over the channels too.",
         ),
         Misconception(
             "the stride is ignored",
@@ -111,7 +111,7 @@ window moves by `stride`. Loops are welcome; so is `sliding_window_view`.""",
         Misconception(
             "the mean instead of the sum",
             lambda input, weight, stride: conv2d(input, weight, stride) / weight[0].size,
-            "You divide by the number of products: a convolution *adds* them. A mean is the special filter whose weights "
+            "You divide by the number of products: a convolution *adds* them. A mean is the special kernel whose weights "
             "are all 1/size.",
         ),
         Misconception(
@@ -127,7 +127,7 @@ window moves by `stride`. Loops are welcome; so is `sliding_window_view`.""",
             "counts too. A window as large as the image has one.",
         ),
     ),
-    praise="Products of a window with a filter, added over rows, columns and channels.",
+    praise="Products of a window with a kernel, added over rows, columns and channels.",
     place=lambda function: place("conv2d", function, _network, ("conv2d_grad_input", "conv2d_grad_weight")),
 )
 

@@ -60,13 +60,15 @@ def strongest_answer() -> Question:
     return quiz.cell(
         "The weights are -1, 0, 1 along each row: what is on the right counts plus, what is on the left minus. The grid shows "
         "a picture's brightness. At which cell, as the middle of the window, is the answer largest?",
-        grid=[[9, 9, 9, 1, 1], [9, 9, 9, 1, 1], [1, 1, 9, 9, 9], [1, 1, 9, 9, 9], [1, 1, 9, 9, 9]],
+        grid=[[9, 9, 9, 1, 1], [9, 9, 9, 1, 1], [1, 5, 9, 9, 9], [1, 5, 9, 9, 9], [1, 5, 9, 9, 9]],
         answer=(3, 1),
         explain="Around (3, 1) the left column holds 1, 1, 1 and the right one 9, 9, 9: 27 - 3 = 24, the most that is possible.",
         wrong={
             (1, 3): "There bright is on the left and dark on the right: the answer is negative.",
             (3, 3): "Around it all is 9: right minus left is 0.",
-            (1, 2): "Right minus left is 1 + 1 + 9 minus 9 + 9 + 1: negative.",
+            (1, 2): "Right minus left is 1 + 1 + 9 minus 9 + 9 + 5: negative.",
+            (3, 2): "The left column holds 5, 5, 5 there: 27 - 15 = 12. One cell further left it holds 1, 1, 1.",
+            (2, 1): "Nearly: but the window's upper row holds 9 on both sides and adds nothing: 16.",
         },
         otherwise="Look for a window with dark on its left and bright on its right, in all three rows.",
     )
