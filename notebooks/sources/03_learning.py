@@ -230,6 +230,19 @@ print("in", x.data, " out", kept.data, " gradient", x.grad)
 # **What is the gradient of `input[r, s]`?** It was read by the outputs (r - y, s - x), through `weight[y, x]`. All add up: the
 # sum of `weight[y, x] * g[r - y, s - x]`. The kernel runs *against* g: **slide the rotated kernel over g**, with zeros
 # around it, since pixels at the rim were read by fewer windows. The rotation that we left out in lesson 02 is here.
+#
+# On a line, with three pixels and two weights, both can be read off (*y* is the output, *g* its gradient):
+#
+# ```
+# forward              y0 = w0·x0 + w1·x1          y1 = w0·x1 + w1·x2
+#
+# gradient of w        w0: g0·x0 + g1·x1           w1: g0·x1 + g1·x2          (g0, g1) slides over x0 x1 x2
+#
+# gradient of x        x0: g0·w0     x1: g0·w1 + g1·w0     x2: g1·w1          (w1, w0) slides over 0 g0 g1 0
+# ```
+#
+# In the code below images and channels trade places once: for the gradient of a weight all *images* are added up, for that
+# of a pixel all *output channels*, and `correlate` adds over its axis 1, so what is to be added up is put there.
 
 
 # %%
@@ -329,13 +342,17 @@ print(f"a network that knows nothing: {cross_entropy(Value(np.zeros((1, 2, 2, 2)
 
 # %% [markdown]
 # Its gradient is the simplest sentence in all of deep learning: **what was said minus what is right**, for each pixel and class.
-# Sure and right: nearly 0, nothing to learn. Sure and wrong: nearly 1.
+# The loss of a pixel is log(sum of e^score) - (score of the right class). Raise one score a little: the first part grows by
+# e^score / sum, which is its softmax *p*, and the second takes 1 off if that class is the right one. So the gradient is
+# *p - 1* for the right class and *p* for each other. (And a mean over all pixels divides it by their number.) Sure and right:
+# nearly 0, nothing to learn. Sure and wrong: nearly -1 for the right class, nearly 1 for the wrong one.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ### A network, and a loop
 #
 # Now everything is there. A network of two layers: 3x3 from the three colours to eight maps, ReLU, then 1x1 to a score for
-# background and one for nucleus. 242 numbers, which begin at random, so that no two maps learn the same.
+# background and one for nucleus. 242 numbers. The weights begin at random, so that no two maps learn the same, and small (the
+# more products are added up, the smaller), so that the scores are neither huge nor all 0.
 
 
 # %%
@@ -418,8 +435,9 @@ figures.curves({"loss": loss, "val_step": range(10, 61, 10), "val_score": score}
 figures.gallery([images[9], *shown], ["not seen", "0 steps", "10 steps", "60 steps"])
 
 # %% [markdown]
-# Before the first step it speaks at random. After ten it has become the lazy program of lesson 01: *everything is background*
-# is the cheapest thing to learn, since most pixels are. Only then does it learn what a nucleus looks like.
+# Before the first step it speaks at random (here it happens to take what is bright for nucleus). After ten it has become the
+# lazy program of lesson 01: *everything is background* is the cheapest thing to learn, since most pixels are. Only then does
+# it learn what a nucleus looks like.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Explore
@@ -466,8 +484,10 @@ for mine, tensor in zip(ours, theirs, strict=True):
 print("the same loss and the same four gradients:", [w.shape for w in theirs])
 
 # %% [markdown]
-# And the loop. An **optimizer** takes the step (`SGD` is ours; `Adam`, which most people use, gives each weight a rate of its own),
-# `training.fit` is the loop with a seat belt. These are the lines that lesson 14 trains a real network with:
+# And the loop. An **optimizer** takes the step (`SGD` is ours; `Adam`, which most people use, gives each weight a rate of its
+# own), `training.fit` is the loop with a seat belt: it keeps the curves, can be stopped, and says where a number ceases to be
+# finite. An **epoch** is one pass over all training pictures; here they are one batch, so an epoch is one step. These are the
+# lines that lesson 14 trains a real network with:
 
 # %%
 ms.manual_seed(0)

@@ -178,8 +178,8 @@ CONV2D_GRAD_INPUT = Exercise(
     title="hand the gradient back",
     task="""A convolution without padding read `input` (N, C, H, W) with `weight` (O, C, KH, KW), moving by `stride` = (rows,
 columns). Its output's gradient is `grad_output` (N, O, OH, OW): how fast the loss grows with each output value. Return the
-gradient of the input, (N, C, H, W), where (H, W) is `input_size`. Every output value hands its gradient back to the pixels of
-its window, times the weight it read them with. Loops are welcome.""",
+gradient of the input, (N, C, H, W), where (H, W) is `input_size`, in the type of `grad_output`. Every output value hands its
+gradient back to the pixels of its window, times the weight it read them with. Loops are welcome.""",
     solve=conv2d_grad_input,
     cases=_cases,
     tolerance=1e-4,

@@ -138,14 +138,16 @@ def what_the_score_gets() -> Question:
 
 def two_curves() -> Question:
     """Ask what it means that one loss falls and the other rises."""
-    right = "it has begun to memorize the training images: stop there, or get more images"
+    right = "it has begun to memorize: stop there"
     return quiz.option(
         "After step 500 the training loss goes on falling, the validation loss rises. What is going on?",
         {
-            "the learning rate is too large": "Then the training loss would not fall so smoothly.",
-            right: "What still gets better holds for the training images only. The validation loss is the one to believe.",
-            "the gradients are wrong": "With wrong gradients the training loss would not fall.",
-            "nothing, the training loss is what counts": "It is what is minimized. What counts are images not seen.",
+            "the learning rate is too large: halve it": "Then the training loss would not fall so smoothly.",
+            right: "What still gets better holds for the training images only. The validation loss is the one to believe. More "
+            "images would help as well.",
+            "its gradients are wrong: check them": "With wrong gradients the training loss would not fall.",
+            "nothing is wrong: go on, it is still learning": "It learns the training images, by heart. What counts are images "
+            "that it has not seen.",
         },
         answer=right,
         label="Exit ticket.",
