@@ -1,7 +1,7 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # 04 · From sliding window to fully convolutional
 #
-# **4,624 little pictures, one answer each; then the same answers from one pass, to the last digit.**
+# **Thousands of little pictures, one answer each; then the same answers from one pass, to the last digit.**
 #
 # 90 minutes. You need lessons 02 and 03: convolution, its output's size, and how a network learns. No network connection, no
 # GPU.
@@ -90,7 +90,8 @@ question("why-faster")
 # ## Build it: a classifier of patches
 #
 # Two convolutions with stride 2, then two **linear layers**: matrices that mix everything they get. `Flatten` lays the
-# feature out as one long row before them. The sizes are those of lesson 02:
+# **feature** (that is what the convolutions have made of the patch) out as one long row before them. The sizes are those of
+# lesson 02:
 
 # %%
 ms.manual_seed(0)
@@ -239,8 +240,8 @@ print(f"{289 * sum(one) / sum(all_at_once):.1f} times fewer, and the same scores
 # The last two columns are equal: the linear layers shared nothing before and share nothing now. The saving is in the
 # convolutions, 23 times at the first. It is a saving of *work*, on every machine; a GPU makes both ways faster.
 #
-# When Long, Shelhamer and Darrell did this in 2015, AlexNet took 22 ms for a grid of 10 x 10 outputs, and 1.2 ms for *one*
-# patch of it: a hundred patches, 120 ms.
+# When Long, Shelhamer and Darrell did this in 2015, AlexNet (a classifier of 2012) took 22 ms for a grid of 10 x 10 outputs,
+# and 1.2 ms for *one* patch of it: a hundred patches, 120 ms.
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary><b>For the teacher: the bill</b></summary>

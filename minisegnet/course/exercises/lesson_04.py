@@ -125,7 +125,7 @@ STITCH = Exercise(
     title="stitch",
     task="""A network of stride S ran over S · S shifted images: `parts[a, b]` (K, H, W) holds the scores of the image without
 its first `a` rows and `b` columns, so its place (i, j) belongs to row `i*S + a` and column `j*S + b` of the full map. `parts`
-has the shape (S, S, K, H, W). Return the full map, `(K, S*H, S*W)`.""",
+has the shape (S, S, K, H, W). Return the full map, `(K, S*H, S*W)`, in the type of `parts`.""",
     solve=stitch,
     cases=_parts,
     hints=(

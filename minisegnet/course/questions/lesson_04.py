@@ -58,14 +58,14 @@ def patches_of_a_picture() -> Question:
 
 def why_faster() -> Question:
     """Ask why one pass is faster than many: the misconception of this lesson."""
-    right = "neighbouring patches share most of their products, and it computes each once"
+    right = "because patches that overlap share products"
     return quiz.option(
         "One pass of a network over the whole picture gives the scores of all patches much faster than patch by patch. Why?",
         {
             "because a GPU does all patches at the same time": "A GPU may, but it still does the same products again and "
             "again. Count products instead of seconds, and the difference is there on any machine.",
             "because it has fewer weights": "It has the very same weights. Look at how often each of them is used.",
-            right: "Two patches one pixel apart share 28 of their 29 columns. Nothing needs to be multiplied twice.",
+            right: "Two patches one pixel apart share 28 of their 29 columns. One pass computes each product once.",
             "because it looks at fewer pixels for each label": "Each label still depends on the same 29 by 29 pixels.",
         },
         answer=right,
