@@ -1,7 +1,7 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # 05 · Down: pooling, strides, receptive field
 #
-# **Smaller maps see more. But of all that a pixel can see, little counts, and how much it counts can be measured.**
+# **Smaller maps see more. But does all that a pixel can see count alike? That can be measured.**
 #
 # 90 minutes. You need lessons 02 (sizes, strides), 03 (gradients) and 04 (why everybody goes down). No network connection,
 # no GPU.
@@ -238,7 +238,7 @@ for size, stride in ((2, 2), (3, 1)):
     )
 
 # %% [markdown]
-# The three ways down, by whom they let hear. Every output of the edge map (of its first 24 by 24 pixels) sends back 1:
+# The three ways down, by whom they let hear. Every output of the edge map (of 24 by 24 of its pixels) sends back 1:
 
 # %%
 corner = edges[24:48, 24:48]
@@ -310,7 +310,7 @@ for name, found in (("without batch norm", plain), ("with batch norm", normed)):
 # Layer by layer the picture fades, until every pixel looks like every other. What fades forward fades backward as well. The
 # cure of Ioffe and Szegedy (2015): after each convolution **shift and scale every channel so that its mean is 0 and its
 # variance 1**, over all pixels of all pictures of the batch. Then give the layer back its freedom, one learned scale and
-# one learned shift for each channel:
+# one learned shift for each channel (the tiny number epsilon is there so that nothing is divided by 0):
 #
 # $$ \hat x = \frac{x - \text{mean}}{\sqrt{\text{variance} + \epsilon}}, \qquad y = \text{weight} \cdot \hat x + \text{bias} $$
 
@@ -336,12 +336,15 @@ for c in range(2):
 # grow alike, the mean takes it out again: so the gradients of all its pixels together are 0. (The library's will be,
 # below.)
 #
-# *Afterwards* there may be one picture only, and its answer must not depend on who sits beside it. So training keeps a
-# running mean of the means and of the variances (each step: 0.9 of the old, 0.1 of the new), and a finished network uses
-# these. Then batch norm is one multiplication and one addition for each channel.
+# That is training. Afterwards there may be one picture only. What then?
 
 # %%
 question("what-sits-beside-it")
+
+# %% [markdown]
+# *Afterwards* the answer for one picture must not depend on who sits beside it. So training keeps a running mean of the means
+# and of the variances (each step: 0.9 of the old, 0.1 of the new), and a finished network uses these. Then batch norm is one
+# multiplication and one addition for each channel. And does it help? The same chain, trained without it and with it:
 
 
 # %%
@@ -383,7 +386,7 @@ print("30 steps, with batch norm the loss is less than half:", bool(fast < slow 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ### How far does it see?
 #
-# Begin at the output with one pixel and walk down to the picture. A window of K adds K - 1 places to what is seen. But how
+# Begin with one pixel of the picture and walk up, layer by layer. A window of K adds K - 1 places to what is seen. But how
 # long is a step from place to place, *in pixels of the picture*? 1 at first. Behind a stride of 2 it is 2, behind two of
 # them 4. What one output can see is its **receptive field**:
 
@@ -505,8 +508,9 @@ figures.gallery(
 )
 
 # %% [markdown]
-# The bell is there with real weights too. And here is what going down buys: with fewer than half the layers a pixel sees
-# more, and *effectively* more. Each way is made of longer steps.
+# (Drawn is the root of the gradient, so that faint parts show.) On the left the bell is there with real weights too. On the
+# right is what going down buys: with fewer than half the layers a pixel sees more, and *effectively* more. Each way is made
+# of longer steps, and the few longest decide: a bell needs many steps that are alike.
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary><b>For the teacher: the bell</b></summary>

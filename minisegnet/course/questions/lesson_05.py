@@ -50,8 +50,8 @@ def how_large_a_transplant() -> Question:
         "The network can see 204 by 204 pixels around each pixel (you will compute such numbers in this lesson). A larger and "
         "larger square of the old surroundings moves along. From which size on is the answer background again?",
         {
-            "1 by 1: the pixel's own colour decides": "Its colour is the same in both pictures, and so are its neighbours: "
-            "33 by 33 of them were not enough. The end of the lesson tells the size.",
+            "about 41 by 41: little more than the 33": "You expect that hardly anything was missing, a rim of four pixels. "
+            "The end of the lesson tells the size.",
             "about 65 by 65": "You expect a part of what it can see to be enough, a tenth. Keep that in mind until the end.",
             "about 150 by 150: half of the area": "You expect that all pixels have about the same say, and a majority "
             "decides. Let us count, and see at the end.",
@@ -128,8 +128,8 @@ def ways_from_the_middle() -> Question:
     """Ask by how much the middle of the field outweighs its rim."""
     right = "about 9,000 times as much"
     return quiz.option(
-        "Ten layers of three taps on a line, all weights 1: a field of 21 pixels. The outermost pixel contributes once. How much "
-        "does the pixel in the middle contribute?",
+        "Ten layers on a line, each with a kernel of three weights, all of them 1: a field of 21 pixels. The outermost pixel "
+        "contributes once. How much does the pixel in the middle contribute?",
         {
             "once, too: all weights are alike": "The weights are, the numbers of ways are not. From the rim there is one way up, "
             "from the middle there are many. Count them for two layers: 1 2 3 2 1.",
