@@ -1,7 +1,7 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # 06 · Dilated convolution
 #
-# **Nine weights, moved apart: how a pixel sees far without anything becoming smaller.**
+# **A kernel, pulled apart: how a pixel sees far without anything becoming smaller.**
 #
 # 90 minutes. You need lessons 02 (convolution, padding), 03 (a training loop) and 05 (pooling, receptive field). No network
 # connection, no GPU.
@@ -90,7 +90,7 @@ figures.gallery([with_crosses(new_pictures[1, 0], crosses), new_maps[1] * 1.0], 
 # %% [markdown]
 # A net of four 3x3 layers decides each pixel by the 9 x 9 pixels around it. For the middle of a large cell that is too
 # little, and no training will help. Pooling would widen the view, but it makes the map coarse: that is what lesson 05
-# paid. **How can every pixel see three times as far, on a map as fine as the picture, without one weight more?**
+# paid. **How can every pixel see three times as far, on a map as fine as the picture? And what does it cost?**
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Predict
@@ -389,8 +389,8 @@ figures.gallery(
 # guesses in the middle of what is larger than its window. It has been trained just as long. It cannot see.
 #
 # The published form of this idea is the **context module** (Yu and Koltun, 2016): seven layers with the rates 1, 1, 2, 4, 8,
-# 16, 1 and a 1x1 layer, put on top of the scores of a finished net. It begins as a layer that changes nothing, and learns
-# from there:
+# 16, 1 and a 1x1 layer, put on top of the scores of a finished net, here for 21 classes. (Seven kernels of 9 and one of 1 are 64
+# weights for each pair of classes.) It begins as a layer that changes nothing, and learns from there:
 
 # %%
 context = models.ContextModule(21)

@@ -83,7 +83,7 @@ DILATED_CONV = Exercise(
     title="dilated convolution",
     task="""`input` is (N, C, H, W), `weight` (O, C, KH, KW), `dilation` a pair (rows, columns). A convolution, but the kernel's
 weights read pixels that lie `dilation` apart: weight (y, x) of output cell (i, j) meets input pixel
-`(i + y*dilation[0], j + x*dilation[1])`. Stride 1, no padding.""",
+`(i + y*dilation[0], j + x*dilation[1])`. Stride 1, no padding; the result has the input's type.""",
     solve=dilated_conv2d,
     cases=_cases,
     tolerance=1e-4,
