@@ -253,7 +253,7 @@ print(back)
 print("as before:", int((back == picture).sum()), "of", picture.size)
 
 # %% [markdown]
-# Four of sixteen. The name promises more than it holds, and so does the lecture's line *"Max-unpooling: preserves spatial
+# Four of sixteen. The name promises more than it keeps, and so does the lecture's line *"Max-unpooling: preserves spatial
 # information"*. It preserves **where**, one place in each window. The other three values are gone; the zeros in their
 # places are not memories. On tissue (brighter means more stain):
 
@@ -491,7 +491,8 @@ print(f"{features / bits:.0f} times less.  (The library keeps {where.numpy().dty
 #
 # The lecture names it twice: Noh and others, *Learning deconvolution network for semantic segmentation*, and below it the line
 # *"6 days of training on Titan X..."*. It goes down like a classifier, five poolings, **and then on to a single pixel**, and the
-# same way up:
+# same way up. (`fc6` and `fc7` are the classifier's names: *fully connected* layers, numbers 6 and 7. Such a linear layer is a
+# convolution as large as its map, lesson 04.)
 
 
 # %%

@@ -114,8 +114,8 @@ MAX_UNPOOL = Exercise(
     name="max-unpool",
     title="max-unpooling",
     task="""Max-pooling left `values` (N, C, OH, OW) and its switches, `indices` of the same shape: for each value the place
-where it was found, `row * W + column` in its own plane of `size` (H, W). Return (N, C, H, W): zeros, with each value back at
-its place. Where windows overlapped, two equal values may share a place: it holds that value once.""",
+where it was found, `row * W + column` in its own plane of `size` (H, W). Return (N, C, H, W), in the type of `values`: zeros,
+with each value back at its place. Where windows overlapped, two equal values may share a place: it holds that value once.""",
     solve=max_unpool2d,
     cases=_cases,
     hints=(

@@ -105,15 +105,15 @@ def how_many_restored() -> Question:
 
 def between_rose_and_die() -> Question:
     """Ask what bilinear interpolation does to class numbers."""
-    right = "Pixels of glass, which is class 2"
+    right = "pixels of glass, which is class 2"
     return quiz.option(
         "A map of classes (1 rose, 2 glass, 3 die) is made larger by bilinear interpolation, and rounded to whole numbers. What "
         "appears where a rose touches a die?",
         {
-            "A sharp border": "Bilinear interpolation has no sharp borders: between 1 and 3 it passes all numbers between.",
+            "a sharp border, as before": "It has no sharp borders: between 1 and 3 it passes all numbers between.",
             right: "Half way between 1 and 3 lies 2. The arithmetic does not know that classes are names.",
-            "Unlabelled pixels": "Nothing marks them. They have a perfectly good number, a wrong one.",
-            "Pixels half rose, half die": "A map holds one class a pixel; half is what the average means, 2 is what it writes.",
+            "unlabelled pixels, number 255": "Nothing marks them. They have a perfectly good number, a wrong one.",
+            "pixels half rose, half die": "A map holds one class a pixel; half is what the average means, 2 is what it writes.",
         },
         answer=right,
     )
