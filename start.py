@@ -10,6 +10,10 @@ and installs the package with JupyterLab into it; that takes a few minutes. Afte
     python start.py doctor             any command of `minisegnet`: doctor, train, predict, ...
     python start.py test               all tests; what follows goes to pytest
     python start.py test -k unet
+    python start.py site               the course as a website, without an installation (docs/classroom.md)
+    python start.py bundle             all that a machine without a network needs, in one folder
+
+In the folder that ``bundle`` made, it installs from the wheels there, and nothing is downloaded.
 """
 
 import compileall
@@ -30,6 +34,7 @@ if sys.version_info < NEEDED:
 from pathlib import Path  # noqa: E402  (an old Python should see that message and no other)
 
 ROOT = Path(__file__).resolve().parent
+TOOLS = {"site": "build_site.py", "bundle": "make_bundle.py"}  # each with an extra of its name
 COMMANDS = ("lab", "doctor", "warmup", "train", "predict", "eval", "data")
 
 
@@ -38,11 +43,15 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] and arguments[0] in ("-h", "--help", "help"):
         print(__doc__)
         return 0
-    testing = arguments[:1] == ["test"]
+    task = arguments[0] if arguments[:1] and arguments[0] in ("test", *TOOLS) else ""
+    if task and (ROOT / "wheels").is_dir():
+        sys.exit(f"{task!r} needs the project's sources; this folder holds only what the lessons need.")
     python = environment()
-    install(python, "test" if testing else "notebooks")
-    if testing:
+    install(python, task or "notebooks")
+    if task == "test":
         return run([python, "-m", "pytest", *arguments[1:]], cwd=ROOT)
+    if task:
+        return run([python, ROOT / "scripts" / TOOLS[task], *arguments[1:]])
     if not arguments or arguments[0] not in COMMANDS:
         arguments = ["lab", *arguments]
     return run([python, "-m", "minisegnet", *arguments])
@@ -80,7 +89,13 @@ def works(python: Path) -> bool:
 
 def install(python: Path, extra: str) -> None:
     """Install the package, editable, with this extra; a stamp in the environment says what has been installed."""
-    asked = (ROOT / "pyproject.toml").read_bytes() + (ROOT / "constraints.txt").read_bytes()
+    wheels = ROOT / "wheels"  # in a bundle, which has all that is needed, and nothing else
+    if wheels.is_dir():
+        asked = "".join(sorted(path.name for path in wheels.iterdir())).encode()
+        what = ["--no-index", "--find-links", wheels, f"minisegnet[{extra}]"]
+    else:
+        asked = (ROOT / "pyproject.toml").read_bytes() + (ROOT / "constraints.txt").read_bytes()
+        what = ["-c", ROOT / "constraints.txt", "-e", f"{ROOT}[{extra}]"]
     wanted = hashlib.sha256(asked).hexdigest()
     prefix = subprocess.run(
         [python, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True
@@ -91,14 +106,21 @@ def install(python: Path, extra: str) -> None:
     if any(entry in installed for entry in (f"{extra} {line}", f"test {line}")):
         return
     print(f"installing minisegnet and its {extra!r} extra: two to five minutes, once ...", flush=True)
-    command = [python, "-m", "pip", "install", "--disable-pip-version-check"]
-    code = run([*command, "-c", ROOT / "constraints.txt", "-e", f"{ROOT}[{extra}]"])
+    code = run([python, "-m", "pip", "install", "--disable-pip-version-check", *what])
+    if code != 0 and wheels.is_dir():
+        sys.exit(
+            f"pip could not install (exit code {code}); its message is above. README.txt says for which systems and which "
+            "versions of Python this folder was made: this is Python {}.{} on {}.".format(
+                *sys.version_info[:2], sys.platform
+            )
+        )
     if code != 0:
         sys.exit(
             f"pip could not install (exit code {code}); its message is above. Without a network: install once where "
             "there is one. If a version is not to be had for your system, delete its line from constraints.txt."
         )
-    compileall.compile_dir(ROOT / "minisegnet", quiet=2)  # as pip does for what is not editable: imports are faster
+    if not wheels.is_dir():
+        compileall.compile_dir(ROOT / "minisegnet", quiet=2)  # as pip does for what is not editable: imports are faster
     stamp.write_text(f"{extra} {line}\n", encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,7 +69,8 @@ def first_choice(name: str) -> Kernels:
     return Kernels(name)
 
 
-_chosen = first_choice(os.environ.get("MINISEGNET_BACKEND", "numba"))
+# A browser (Pyodide, docs/classroom.md) has no compiler: there the readable kernels serve.
+_chosen = first_choice(os.environ.get("MINISEGNET_BACKEND", "reference" if sys.platform == "emscripten" else "numba"))
 _on_gpu = Kernels("cupy")
 
 

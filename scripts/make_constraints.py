@@ -17,8 +17,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("notebooks", "test", "dev")
+EXTRAS = ("notebooks", "test", "dev", "mpi", "site", "bundle", "scale", "interop")
 LEFT_OUT = {"torch", "minisegnet"}
+# Where the newest version has no wheel, pip chooses an older one by itself, if it is not pinned.
+NOT_INTEL_MAC = "sys_platform != 'darwin' or platform_machine != 'x86_64'"
+MARKERS = {
+    "argon2-cffi-bindings": NOT_INTEL_MAC,
+    "llvmlite": NOT_INTEL_MAC,
+    "numba": NOT_INTEL_MAC,
+    "soupsieve": "python_full_version >= '3.11.5'",
+}
 
 HEADER = """\
 # Versions that are known to work together, with Python 3.11 to 3.13: start.py and .ci/run install under these.
@@ -50,7 +58,10 @@ def main() -> None:
                 needed = Requirement(text)
                 if needed.marker is None or needed.marker.evaluate({"extra": extra}):
                     asked.append(needed)
-    print(HEADER + "\n".join(f"{name}=={versions[name]}" for name in sorted(versions)))
+    lines = [
+        f"{name}=={versions[name]}" + (f"; {MARKERS[name]}" if name in MARKERS else "") for name in sorted(versions)
+    ]
+    print(HEADER + "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -58,7 +58,10 @@ CHECKS: dict[str, Callable[[], str]] = {
 def ready() -> Text:
     """Run the checks and say, line by line, what is fine and what to do; ``passed`` is whether all are."""
     problems = {}
-    for name, run in CHECKS.items():
+    checks = dict(CHECKS)
+    if sys.platform == "emscripten":
+        checks.pop("the fast kernels agree with the readable ones")  # a browser has the readable ones alone
+    for name, run in checks.items():
         try:
             problems[name] = run()
         except Exception as error:  # a broken installation must not stop the first cell of the course

@@ -17,7 +17,9 @@ class Bar:
         if wanted:
             from tqdm.auto import tqdm
 
-            self.bar = tqdm(total=total, initial=state.step, desc="training", unit="step")
+            # tqdm's own thread, which wakes bars that have become slow, is not to be had in a browser: miniters=1 does that.
+            quiet = type("tqdm", (tqdm,), {"monitor_interval": 0})
+            self.bar = quiet(total=total, initial=state.step, desc="training", unit="step", miniters=1)
 
     def __enter__(self) -> Bar:
         return self
