@@ -231,10 +231,9 @@ class Tensor(_Taught):
             if self._data.size != 1:
                 raise RuntimeError(f"backward: only a single number needs no grad, this has shape {self.shape}")
             grad = np.ones_like(self._data)
-        grad = unwrap(grad)
-        if np.shape(grad) != self.shape:
+        if np.shape(grad := unwrap(grad)) != self.shape:
             raise ValueError(f"backward: grad must have the tensor's shape {self.shape}, got {np.shape(grad)}")
-        todo: set[Any] = {self._receive(grad.astype(self.dtype, copy=False))} - {None}
+        todo: set[Any] = {self._receive(grad)} - {None}
         while todo:  # the youngest first: everything that used its results has then passed its gradient on
             node = max(todo, key=lambda n: n.number)
             todo.remove(node)
@@ -242,6 +241,7 @@ class Tensor(_Taught):
 
     def _receive(self, grad: Any) -> Node | None:
         """Add one gradient that flows into this tensor; a leaf keeps it, a result hands it to its node."""
+        grad = grad.astype(self.dtype, copy=False)  # an operation may have met another type, such as float64
         if self._node is None:
             self.grad = Tensor(grad.copy(order="K") if self.grad is None else self.grad.data + grad)
         else:

@@ -189,9 +189,21 @@ def _operand(value: Any) -> Any:
     return value if isinstance(value, (Tensor, int, float)) else Tensor(value)
 
 
+def _alike(x: Any, y: Any) -> tuple[Any, Any]:
+    """Return both sides of an operator; whole numbers and masks take the type of the floats beside them, as in PyTorch.
+
+    NumPy would make float64 of float32 and int64.
+    """
+    if isinstance(x, Tensor) and isinstance(y, Tensor) and (x.dtype.kind == "f") != (y.dtype.kind == "f"):
+        if x.dtype.kind == "f":
+            return x, Tensor(y.data.astype(x.dtype))
+        return Tensor(x.data.astype(y.dtype)), y
+    return x, y
+
+
 def _binary(function: type[Function], swapped: bool = False) -> Any:
     def operator(self: Tensor, other: Any) -> Tensor:
-        other = _operand(other)
+        self, other = _alike(self, _operand(other))
         return function.apply(other, self) if swapped else function.apply(self, other)
 
     return operator
