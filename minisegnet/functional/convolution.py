@@ -184,7 +184,7 @@ def _convolved(
             f"conv2d: weight {w.shape} with groups={groups} expects {w.shape[1] * groups} input channels, "
             f"but input {x.shape} has {x.shape[1]}"
         )
-    if w.shape[0] % groups or w.shape[0] == 0:
+    if w.shape[0] % groups:
         raise ValueError(f"conv2d: the {w.shape[0]} output channels of weight must be a multiple of groups={groups}")
     x, p = _resolve_padding(x, w.shape[2:], s, padding, d)
     conv_output_size(x.shape[2:], w.shape[2:], s, p, d)
@@ -238,6 +238,8 @@ def conv_transpose2d(
 
 def _weight(weight: Any, bias: Any, x: Tensor, what: str, output_axis: int, groups: int = 1) -> tuple[Tensor, Any]:
     w = float_tensor(weight, what, "weight")
+    if not w.data.size:
+        raise ValueError(f"{what}: weight {w.shape} is empty: each of its sizes must be at least 1")
     b = None if bias is None else float_tensor(bias, what, "bias")
     if w.ndim != 4:
         raise ValueError(f"{what}: weight must have 4 axes, kernel height and width last, got shape {w.shape}")
