@@ -33,6 +33,25 @@ def backend(request):
 
 
 @pytest.fixture
+def gpu():
+    """Return CuPy where there is a GPU; else its stand-in, whose kernels run on the CPU (tests/gpu); else skip."""
+    from gpu import cupy_stand_in, emulator
+
+    try:
+        import cupy
+
+        if cupy.cuda.runtime.getDeviceCount():
+            yield cupy
+            return
+    except Exception:  # not installed, no driver, no card: CuPy has an error of its own for each
+        pass
+    if emulator.missing():
+        pytest.skip(f"no GPU, and {emulator.missing()}")
+    with cupy_stand_in.installed() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
 def rng():
     """Return a generator with a fixed seed."""
     return np.random.default_rng(0)
