@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from .. import nn
-from ..arrays import array_module
-from ..autograd import Tensor, unwrap
+from ..autograd import Tensor
 from ..functional import avg_pool2d, cat, conv2d, relu
+from ..functional.creation import ones
 from .blocks import Encoder, paces
 from .classifier import Classifier, check_count, check_output_stride, check_width
 
@@ -96,8 +96,8 @@ class ShuffleUnit(nn.Module):
         """Return the mean of each 3x3 window; dilated, that is a convolution with ninths."""
         if self.dilation == 1:
             return avg_pool2d(x, 3, self.stride, 1)
-        array, channels = unwrap(x), x.shape[1]
-        ninths = Tensor(array_module(array).full((channels, 1, 3, 3), 1 / 9, array.dtype))
+        channels = x.shape[1]
+        ninths = ones(channels, 1, 3, 3, dtype=x.dtype).to(x.device) / 9
         return conv2d(x, ninths, None, self.stride, self.dilation, self.dilation, channels)
 
 
