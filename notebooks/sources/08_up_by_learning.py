@@ -17,6 +17,9 @@
 # *What students get wrong:* they believe that it undoes a convolution, that padding pads, and that output_padding appends
 # zeros. All three are computed below, and asked for before.
 #
+# *If time runs short,* skip: the zeros between (*And as an ordinary convolution*; the explorer shows them), the picture of
+# the spectrum, and *Bilinear is not bilinear at the rim*. `size-up` is the formula above as code: five minutes at home.
+#
 # *To bring:* a rubber stamp, or a potato. Press it twice with an overlap.
 #
 # </details>
@@ -39,7 +42,7 @@ question("recall-two-sizes")
 #
 # - **Compute** a transposed convolution by hand, in one dimension and in two.
 # - **Derive** its output's size, and **say** what `padding` and `output_padding` do on the way up.
-# - **Show** by four computations that it is a convolution turned round, and that it does *not* undo one.
+# - **Show** by four computations that it is a convolution turned round, and **find out** whether it undoes one.
 # - **Predict** from kernel and stride whether an output will have a checkerboard, and **name** a cure.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -47,7 +50,7 @@ question("recall-two-sizes")
 #
 # Lesson 07 went up by rules that somebody had fixed. A convolution has weights and learns them. Can the way *up* be learned
 # as well? Here is tissue of 48 x 48 pixels, brought to 96 x 96 by one and the same layer with **sixteen weights**: once with
-# weights thrown by dice, once with weights that it learned in half a second.
+# weights thrown at random, once with weights that it learned in half a second.
 
 # %%
 import numpy as np
@@ -63,7 +66,7 @@ small = grey.reshape(3, 1, 48, 2, 48, 2).mean(axis=(3, 5))  # (3, 1, 48, 48): th
 
 
 def new_layer(seed):
-    """Return a layer from 1 to 1 channel that doubles the size: a 4x4 kernel, thrown by dice. It is opened below."""
+    """Return a layer from 1 to 1 channel that doubles the size: a 4x4 kernel of random numbers. It is opened below."""
     ms.manual_seed(seed)
     return nn.ConvTranspose2d(1, 1, kernel_size=4, stride=2, padding=1, bias=False)
 
@@ -90,10 +93,10 @@ def visible(values):
     return np.clip((values + 2.2) / 4, 0, 1)
 
 
-by_dice, learned = new_layer(0), learn(new_layer(0), 300)
+by_chance, learned = new_layer(0), learn(new_layer(0), 300)
 figures.gallery(
-    [visible(small[2, 0]), visible(enlarged(by_dice)), visible(enlarged(learned))],
-    ["48 x 48", "up by dice", "up, learned"],
+    [visible(small[2, 0]), visible(enlarged(by_chance)), visible(enlarged(learned))],
+    ["48 x 48", "up, random weights", "up, learned"],
     width=11,
 )
 
@@ -261,7 +264,7 @@ print("up:  ", np.array_equal((matrix.T @ x.ravel()).reshape(4, 4), four))
 figures.gallery(
     [figures.heat(m, low=0, color="blue") for m in (matrix.repeat(4, axis=0), matrix.T.repeat(4, axis=1))],
     ["a convolution: who reads whom", "its transpose: who writes to whom"],
-    ["4 rows, drawn high; 16 columns", "16 rows; 4 columns, drawn wide"],
+    ["4 rows, drawn tall; 16 columns", "16 rows; 4 columns, drawn wide"],
     width=8,
 )
 
@@ -285,9 +288,9 @@ print(np.array_equal(read.grad.numpy()[0, 0], four))
 # %%
 apart = np.zeros((3, 3))
 apart[::2, ::2] = x
-print(np.pad(apart, 1).astype(int))
-around = np.pad(apart, 2)[None, None]  # K - 1 zeros: the first and the last window touch one pixel
-gathered = F.conv2d(around, kernel[::-1, ::-1][None, None].copy()).numpy()[0, 0]
+around = np.pad(apart, 2)  # K - 1 zeros: the first and the last window touch one pixel
+print(around.astype(int))
+gathered = F.conv2d(around[None, None], kernel[::-1, ::-1][None, None].copy()).numpy()[0, 0]
 print("the same as by stamps:", np.array_equal(gathered, stamp(x, kernel, 2)))
 
 # %% [markdown]
@@ -308,7 +311,9 @@ there_and_back = F.conv2d(four[None, None], kernel[None, None], stride=2, paddin
 print("went up as", x.astype(int).tolist(), "and came down as", there_and_back.astype(int).tolist())
 
 # %% [markdown]
-# It does not: that would be the *inverse* of the matrix, this is the *transpose*. From 4 numbers nobody gets the right 16 back.
+# It does not: that would be the *inverse* of the matrix, this is the *transpose*. And the other way
+# about, first down and then up? From 4 numbers nobody gets the right 16 back.
+#
 # The operation has five names by now: **transposed** convolution, *up-convolution*, *fractionally strided* convolution, *backward
 # strided* convolution, and *deconvolution*, which the lecture marks "(bad)", and you know why.
 
@@ -400,7 +405,7 @@ nn.init.bilinear_(bilinear.weight)
 kernels.append(bilinear.weight.detach().numpy()[0, 0].copy())  # a copy: it will be trained below
 figures.gallery(
     [figures.signed(k, reach=0.7) for k in kernels],
-    ["dice", "5 steps", "30 steps", "300 steps", "bilinear"],
+    ["random", "5 steps", "30 steps", "300 steps", "bilinear"],
     columns=5,
     width=11,
 )
@@ -422,7 +427,7 @@ def error(layer):
 
 repeated = float(np.sqrt(((small[2, 0].repeat(2, 0).repeat(2, 1) - grey[2, 0])[2:-2, 2:-2] ** 2).mean()))
 print("random start: within 0.2 of the bilinear weights:", bool(np.abs(kernels[3] - kernels[4]).max() < 0.2))
-print("error by dice more than 5 times that of bilinear:", error(by_dice) > 5 * error(bilinear))
+print("error of random weights more than 5 times that of bilinear:", error(by_chance) > 5 * error(bilinear))
 print("learned from random: better than nearest-neighbour:", error(learned) < 0.9 * repeated)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -491,6 +496,14 @@ def transposed_conv2d(input, weight, stride):
 
 check(transposed_conv2d)
 
+# %% [markdown]
+# <details><summary>Once <code>check</code> has counted the calls: why two?</summary>
+#
+# The network has one transposed convolution, which is the first call. The second comes in the backward pass: to hand the
+# gradient of its *ordinary* convolution back to that one's input is the same operation (*Why "transposed"?*, above).
+#
+# </details>
+
 # %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary><b>For the teacher: the exercises</b></summary>
 #
@@ -534,8 +547,8 @@ def sums_by_kind(kernel, stride):
 print("ones, kernel 3:", sums_by_kind(np.ones((3, 3)), 2).astype(int).tolist())
 print("ones, kernel 4:", sums_by_kind(np.ones((4, 4)), 2).astype(int).tolist())
 print("bilinear:      ", sums_by_kind(kernels[4], 2).tolist())
-dice, after = sums_by_kind(kernels[0], 2), sums_by_kind(kernels[3], 2)
-print(f"dice: the sums differ by {np.ptp(dice):.1f}   learned: by less than 0.3: {bool(np.ptp(after) < 0.3)}")
+random, after = sums_by_kind(kernels[0], 2), sums_by_kind(kernels[3], 2)
+print(f"random: the sums differ by {np.ptp(random):.1f}   learned: by less than 0.3: {bool(np.ptp(after) < 0.3)}")
 
 # %% [markdown]
 # Those are the little squares of the question: sums that differ. One sees them best on a picture that is even, and in its
@@ -545,7 +558,7 @@ print(f"dice: the sums differ by {np.ptp(dice):.1f}   learned: by less than 0.3:
 even = np.ones((16, 16))
 boards = {
     "kernel 3": stamp(even, np.ones((3, 3)) / 4, 2)[4:28, 4:28],
-    "kernel 4, dice": stamp(even, kernels[0], 2)[4:28, 4:28],
+    "kernel 4, random": stamp(even, kernels[0], 2)[4:28, 4:28],
     "bilinear": stamp(even, kernels[4], 2)[4:28, 4:28],
 }
 for name, board in boards.items():
