@@ -1,7 +1,7 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # 10 · From hourglass to U
 #
-# **Bend the drawing as you like, nothing happens. Lay one map on another, and it is a new network.**
+# **Seven drawings lead from a chain to the U-Net. Which of them are a new network, and which only a new drawing?**
 #
 # 90 minutes. You need lessons 05 (pooling, batch norm), 08 (transposed convolution) and 09 (skips that are added). No network
 # connection, no GPU.
@@ -17,6 +17,9 @@
 #
 # *What students get wrong:* that the U is what makes a U-Net (it is the skips); that concatenating is adding; and that a
 # skip whose loss hurts must have been needed.
+#
+# *If time runs short,* skip: the text drawings (*Drawn five ways*; the explorer's slider shows them), the least-squares example
+# under the table of seeds, and *Memory*. `conv-of-two` can be done at home.
 #
 # *To bring:* a strip of paper with nine boxes on it. Fold it into a U in front of the class.
 #
@@ -243,8 +246,9 @@ print(say(labels))
 #
 # *"Downsampling collects feature evidence from a larger area. Upsampling distributes the information of a segment back to the
 # original pixel domain."* How large is the area? Take one cell at the waist of the deep net. A 3x3 layer reaches one pixel
-# further on every side, and going from a level to the finer one, each cell becomes 2 x 2. Backwards that says who was read
-# (there the waist's own two layers count as well), forwards who will hear of it.
+# further on every side, and going from a level to the finer one, each cell becomes 2 x 2. Followed backwards,
+# that gives the pixels that the cell has read (there the waist's own two layers count as well); followed forwards, the pixels
+# that will hear of it.
 
 
 # %%

@@ -168,6 +168,10 @@ def _from_below(model, x, cut):
     return forward(model, x, [model.depth + 1 - level for level in cut])
 
 
+def _from_three(model, x, cut):
+    return forward(model, x, [level + model.depth - 3 for level in cut])
+
+
 def _counted_from_nought(model, x, cut):
     return forward(model, x, [level + 1 for level in cut])
 
@@ -284,7 +288,8 @@ FORWARD = Exercise(
     task="""`model` is a U-Net of the library. Its parts are `model.encoder` (blocks, the finest first), `model.pool`,
 `model.bottleneck`, `model.upsample` and `model.decoder` (both the coarsest first) and `model.head`. Send `x` down and up and
 return the scores, with skips stacked as published: the skip first, then what comes up (`ms.cat([a, b], dim=1)`). `cut` is a
-tuple of levels whose skip shall carry zeros; level 1 is the finest. `forward(model, x, ())` is the U-Net itself.""",
+tuple of levels whose skip shall carry zeros; level 1 is the finest. `forward(model, x, ())` is the U-Net itself. U-Nets of
+several depths are tried, not only of 3.""",
     solve=forward,
     cases=_nets,
     tolerance=1e-4,
@@ -311,6 +316,12 @@ tuple of levels whose skip shall carry zeros; level 1 is the finest. `forward(mo
             "levels counted from 0",
             _counted_from_nought,
             "You count the finest level as 0. Here it is 1: before `kept.pop()`, `len(kept)` is the level.",
+        ),
+        Misconception(
+            "levels counted down from 3",
+            _from_three,
+            "You count the levels down from 3, whatever the depth. With fewer levels the coarsest is not 3: before `kept.pop()`, "
+            "`len(kept)` is the level.",
         ),
         Misconception(
             "nothing is cut",

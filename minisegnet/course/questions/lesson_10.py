@@ -16,7 +16,7 @@ def recall_scores_meet() -> Question:
         {
             right: "One score a class from each side, and their sum goes on.",
             "The larger one goes on.": "That would be pooling over the two. They are added.",
-            "They are laid one after the other, twice as many channels.": "That comes today. The FCN adds.",
+            "They are laid one after the other.": "That comes today. The FCN adds.",
             "The finer one replaces the coarser one.": "Then the deep layers would have worked for nothing.",
         },
         answer=right,
@@ -89,8 +89,8 @@ def cut_or_never_had() -> Question:
     """Ask how a net does that learned without the skip whose loss is so costly."""
     right = "about as well as with all three"
     return quiz.option(
-        "Cut out of the trained net, skip 2 costs ten times as many errors (the first of three seeds). Another net is trained from "
-        "the beginning without skip 2. How does it do?",
+        "On 40 other pictures, cutting skip 2 out of this net makes its errors near rims ten times as many. Another net is trained "
+        "from the beginning without skip 2. How does it do there?",
         {
             "as badly as the net that was cut": "The cut net met zeros that it had never seen. This one has learned to do without.",
             "about half way between": "One might think so. Read the table that comes now.",
@@ -120,13 +120,13 @@ def weights_after_a_stack() -> Question:
 
 def what_a_cut_shows() -> Question:
     """Ask what follows from a net that fails when a skip is cut."""
-    right = "This trained net depends on it. Whether it was needed, only a training without it tells."
+    right = "This net depends on it; others may not."
     return quiz.option(
         "The finest skip of a trained U-Net is set to zero, and most of its edges are wrong. What follows?",
         {
             "A U-Net needs its finest skip.": "In our table, nets that never had it did about as well in two seeds of three.",
-            "The finest skip matters most.": "Another seed, another order: in ours it was never the one that cost most.",
-            right: "Dependence is about this net, need about all the nets that could have been learned.",
+            "The finest skip matters more than the others.": "Another seed, another order: in ours it never cost most.",
+            right: "Dependence is about this net. Need is about all nets that could have been learned: train one without it.",
             "The net was trained badly.": "It was trained well, with the skip there.",
         },
         answer=right,
