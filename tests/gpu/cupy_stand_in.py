@@ -6,6 +6,7 @@ arrays of no axes, as in CuPy, never numbers. What ``empty`` holds is not a numb
 """
 # ruff: noqa: SIM905 (lists of names, to be read)
 
+import importlib.machinery
 import sys
 import types
 from contextlib import contextmanager
@@ -81,6 +82,9 @@ class _Ufunc:
     def reduce(self, *args, **kwargs):
         return _out(self._ufunc.reduce(*_in(args), **_in(kwargs)))
 
+    def reduceat(self, array, indices, axis=0):
+        return _out(self._ufunc.reduceat(_in(array), _in(indices), axis))
+
     def at(self, a, indices, b):
         self._ufunc.at(_in(a), _in(indices), _in(b))
 
@@ -141,9 +145,6 @@ class ndarray:
 
     def __float__(self):
         return float(self._host)
-
-    def __index__(self):
-        return self._host.__index__()
 
     def __repr__(self):
         return repr(self._host)
@@ -285,6 +286,7 @@ def _module():
     )
     runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=CUDARuntimeError)
     made.cuda = types.SimpleNamespace(runtime=runtime)
+    made.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     made.__version__ = "0 (stand-in)"
     return made
 
@@ -301,7 +303,6 @@ def installed():
     wrappers = [name for name in sys.modules if name.startswith("minisegnet.kernels.") and "cuda_gpu" in name]
     before = {name: sys.modules.pop(name) for name in ["cupy", *wrappers] if name in sys.modules}
     sys.modules["cupy"] = MODULE
-    MODULE.__spec__ = types.SimpleNamespace(name="cupy", origin=__file__, loader=None, submodule_search_locations=None)
     try:
         yield MODULE
     finally:

@@ -56,6 +56,9 @@ class Module:
 
     def __init__(self, source, options=(), name="kernel.cu"):
         self.defines = dict(re.findall(r"-D\s*(\w+)=([\w ]+)", " ".join(options)))
+        self.defines |= {
+            name: self.defines.get(kind, kind) for kind, name in re.findall(r"typedef (\w+) (\w+);", source)
+        }
         self.parameters = {n: _parameters(p, self.defines) for n, p in KERNEL.findall(_without_comments(source))}
         if not self.parameters:
             raise EmulationError('there is no kernel in this source: extern "C" __global__ void name(...) { ... }')
@@ -242,15 +245,15 @@ def _compiled(source, options, name, parameters):
     headers = "".join((HERE / file).read_text() for file in ("emulate.h", "runtime.h", "runtime.cpp"))
     source = DYNAMIC.sub(r"\1* \2 = reinterpret_cast<\1*>(emulate_dynamic_shared());", source)
     calls = "\n".join(_call(*kernel) for kernel in parameters)
-    text = f'#include "emulate.h"\n#line 1 "{name}"\n{source}\n{calls}\n'
-    options = [o for o in options if o.startswith("-D")]
-    key = hashlib.sha256(repr((text, headers, options, KERNEL_FLAGS, _compiler())).encode()).hexdigest()[:24]
+    defines = "".join(f"#define {o[2:].strip().replace('=', ' ', 1)}\n" for o in options if o.startswith("-D"))
+    text = f'#include "emulate.h"\n{defines}#line 1 "{name}"\n{source}\n{calls}\n'
+    key = hashlib.sha256(repr((text, headers, KERNEL_FLAGS, _compiler())).encode()).hexdigest()[:24]
     library = _folder() / f"{key}.so"
     if not library.exists():
         with tempfile.TemporaryDirectory(dir=_folder()) as scratch:
             place = Path(scratch)
             (place / "kernel.cpp").write_text(text)
-            _run(["g++", *KERNEL_FLAGS, *options, f"-I{HERE}", "-c", place / "kernel.cpp", "-o", place / "kernel.o"])
+            _run(["g++", *KERNEL_FLAGS, f"-I{HERE}", "-c", place / "kernel.cpp", "-o", place / "kernel.o"])
             objects = [place / "kernel.o", _runtime()]
             _run(["g++", "-shared", "-Wl,-Bsymbolic", *objects, "-ldl", "-o", place / "kernel.so"])
             os.replace(place / "kernel.so", library)

@@ -18,7 +18,7 @@ from ..buffers import empty
 from ..numba_cpu_lanes import LANES, mix
 from ..numba_cpu_layout import channels_last
 from ..threads import one_at_a_time
-from .taps import Scale, bilinear_taps
+from .taps import Scale, weighted_taps
 
 OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract"}}
 
@@ -30,8 +30,8 @@ def resize_bilinear(
     """Resize images by linear interpolation; see ``reference.resize_bilinear``."""
     n, c, h, w = input.shape
     output = empty((n, *size, c), input.dtype)
-    rows = _taps(h, size[0], align_corners, scale[0], input.dtype)
-    columns = _taps(w, size[1], align_corners, scale[1], input.dtype)
+    rows = weighted_taps(h, size[0], align_corners, scale[0], input.dtype)
+    columns = weighted_taps(w, size[1], align_corners, scale[1], input.dtype)
     _resize_bilinear(channels_last(input), rows, columns, output)
     return channels_first(output)
 
@@ -43,24 +43,10 @@ def resize_bilinear_grad(
     """Return the gradient of ``resize_bilinear``; see ``reference.resize_bilinear_grad``."""
     n, c, oh, ow = grad_output.shape
     grad_input = empty((n, *input_size, c), grad_output.dtype)
-    rows = _taps(input_size[0], oh, align_corners, scale[0], grad_output.dtype)
-    columns = _taps(input_size[1], ow, align_corners, scale[1], grad_output.dtype)
+    rows = weighted_taps(input_size[0], oh, align_corners, scale[0], grad_output.dtype)
+    columns = weighted_taps(input_size[1], ow, align_corners, scale[1], grad_output.dtype)
     _resize_bilinear_grad(channels_last(grad_output), rows, columns, grad_input)
     return channels_first(grad_input)
-
-
-def _taps(
-    in_size: int, out_size: int, align_corners: bool, scale: float | None, dtype: np.dtype
-) -> tuple[np.ndarray, ...]:
-    """Return the taps of one axis with the weights of both, and who reads: pixel i, only first[i] <= output < stop[i].
-
-    The readers are neighbours because ``lower`` and ``upper`` never decrease and differ by at most one. The weights have
-    the image's type: were they float64, or Python's 1, the loops would compute in float64.
-    """
-    lower, upper, fraction = bilinear_taps(in_size, out_size, align_corners, scale)
-    i = np.arange(in_size)
-    first, stop = np.searchsorted(upper, i, side="left"), np.searchsorted(lower, i, side="right")
-    return lower, upper, (1 - fraction).astype(dtype), fraction.astype(dtype), first, stop
 
 
 def _resize_bilinear_py(input, rows, columns, output):

@@ -48,3 +48,17 @@ def bilinear_taps(
     lower = np.minimum(position.astype(np.int64), in_size - 1)
     upper = np.minimum(lower + 1, in_size - 1)
     return lower, upper, np.where(lower == upper, 0.0, position - lower)
+
+
+def weighted_taps(
+    in_size: int, out_size: int, align_corners: bool, scale: float | None, dtype: np.dtype
+) -> tuple[np.ndarray, ...]:
+    """Return the taps of one axis with the weights of both, and who reads: pixel i, only first[i] <= output < stop[i].
+
+    The readers are neighbours because ``lower`` and ``upper`` never decrease and differ by at most one. The weights have
+    the image's type: were they float64, or Python's 1, the loops would compute in float64.
+    """
+    lower, upper, fraction = bilinear_taps(in_size, out_size, align_corners, scale)
+    i = np.arange(in_size)
+    first, stop = np.searchsorted(upper, i, side="left"), np.searchsorted(lower, i, side="right")
+    return lower, upper, (1 - fraction).astype(dtype), fraction.astype(dtype), first, stop

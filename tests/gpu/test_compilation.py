@@ -1,0 +1,37 @@
+"""Every .cu file compiles to machine code for two generations of GPUs, without a warning; none of them is needed for it."""
+
+from pathlib import Path
+
+import pytest
+from gpu import compilers
+
+FILES = sorted((Path(__file__).resolve().parents[2] / "minisegnet" / "kernels").rglob("*.cu"))
+
+
+@pytest.fixture
+def compiler(tmp_path):
+    name, function = compilers.compiler(tmp_path)
+    if function is None:
+        pytest.skip("neither NVRTC (pip install nvidia-cuda-nvrtc) nor nvcc is installed")
+    return function
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("kind", ["float", "double"])
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.parent.name)
+def test_it_compiles_without_a_warning(compiler, file, kind, architecture):
+    options = [f"-arch={architecture}", "-std=c++17", f"-DNUMBER={kind}", "-DTHREADS=256"]
+    assert compiler(file.read_text(encoding="utf-8"), file.name, options) == ""
+
+
+@pytest.mark.parametrize("fault", ["int i = nonsense;", "int unused;", "unsigned u = 1; if (u < 0) *x = 0;"])
+def test_a_mistake_is_told(compiler, fault):
+    source = f'extern "C" __global__ void f(float* x) {{\n  {fault}\n}}\n'
+    assert "kernel.cu(2)" in compiler(source, "kernel.cu", ["-arch=sm_80"])
+
+
+def test_every_family_has_kernels_for_the_gpu():
+    families = {f.parent for f in FILES[0].parents[1].glob("*/reference.py")}
+    assert {f.parent for f in FILES if f.name == "cuda_gpu.cu"} == families
+    for family in families:
+        assert (family / "cuda_gpu.py").exists()
