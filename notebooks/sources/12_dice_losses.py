@@ -15,6 +15,9 @@
 # constant denominator), the quarrel of the three people (whose denominators are added when?), the gradient and the best
 # threshold all come from looking at the lower half.
 #
+# *If time runs short,* skip: programs C and D (*By mean IoU the better program is C*), the relatives (Tversky, focal loss), *Sure
+# and wrong*, *Weights* and *Further*. `mean-and-pooled` is Ann's and Cleo's lines as a function: it can be done at home.
+#
 # *What students get wrong:* that the mean of the pictures' Dice is the Dice of all pixels; and that soft Dice is
 # cross-entropy by another name.
 #
@@ -36,10 +39,10 @@ question("recall-pull-on-a-score")
 # %% [markdown]
 # ## What you will be able to do
 #
-# - **Compute** Dice, IoU and F1 from three counts, and **refute** the sentence that Dice's denominator is constant.
+# - **Compute** Dice, IoU and F1 from three counts, and **test** the sentence that Dice's denominator is constant.
 # - **Tell** a mean of Dice scores from a pooled one, and **say** what a picture without anything in it counts.
 # - **Derive** which way soft Dice pulls each pixel, and **train** a network by it where cross-entropy finds nothing.
-# - **Choose** the threshold that Dice asks for: half of itself.
+# - **Choose** the threshold that Dice asks for.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The question
@@ -414,7 +417,8 @@ axes.mark(thresholds[best], scores[best])
 canvas.svg(f"Dice over the threshold: its top, {scores[best]:.2f}, lies on the dashed line threshold = Dice / 2.")
 
 # %% [markdown]
-# The curve has its top where it meets the line. And the nets? Both, at half of a Dice of 0.7, and at the usual 0.5:
+# The curve has its top where it meets the line. And the nets? Both reach a Dice near 0.7. So we cut both at half
+# of that, 0.35, and at the usual 0.5:
 
 # %%
 late = dice_at(entropy_240, 0.35) - dice_at(entropy_240, 0.5)

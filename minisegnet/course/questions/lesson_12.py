@@ -132,14 +132,14 @@ def without_the_denominator() -> Question:
 
 def which_report() -> Question:
     """Ask what has to stand beside a Dice score."""
-    right = "whether it is a mean over pictures or pooled, and what a picture without any counts"
+    right = "how it was averaged, and what an empty picture counts"
     return quiz.option(
         "A paper says “Dice 0.91” of 200 pictures, in half of which there is nothing to find. What do you ask first?",
         {
-            "nothing: Dice is Dice": "Half of the pictures may count 1, or 0, or not at all: the score hangs on it.",
+            "nothing: Dice is Dice, whoever computes it": "Half of the pictures may count 1, or 0, or not at all: so ask.",
             right: "A program that marks nothing has a mean of 0.5 by Kaggle's rule already, and a pooled Dice of 0.",
-            "the IoU of the same masks": "For one picture and one class it follows from Dice: nothing new.",
-            "the pixel accuracy": "That says mostly how large the background is.",
+            "the IoU of the same masks: it is the stricter one": "For one picture and one class it follows from Dice: nothing new.",
+            "the pixel accuracy: it counts all pixels alike": "That says mostly how large the background is.",
         },
         answer=right,
         label="Exit ticket.",
