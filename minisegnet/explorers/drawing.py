@@ -63,7 +63,7 @@ class Discovery(NamedTuple):
 
 
 # The layout of a drawing: picture and words side by side where there is room. In projector mode the picture takes the
-# width and the type is 24 pixels and more; in print it is black on white.
+# width and the type is 24 pixels and more on a screen of 1080 lines, in proportion on one of 720; in print it is black on white.
 DRAWING_STYLE = """
 .ms-drawing { display: flex; flex-wrap: wrap; gap: 10px 24px; align-items: flex-start; }
 .ms-picture { flex: 3 1 480px; max-width: 760px; min-width: 0; }
@@ -83,5 +83,14 @@ DRAWING_STYLE = """
 .ms-projector .ms-words { display: flex; flex-direction: column; }
 .ms-projector .text-twin { order: -1; }
 .ms-projector .ms-picture img { height: 58vh !important; width: auto; }
+@media (max-height: 900px) { /* a projector of 1280 x 720: as large for those who look, and all of it on the screen */
+  .ms-projector.ms-panel { font-size: 18px; }
+  .ms-projector .ms-picture { flex: 3 1 480px; max-width: 760px; }
+  .ms-projector .ms-picture svg { max-height: 50vh; }
+  .ms-projector .ms-picture img { height: 50vh !important; }
+  .ms-projector .ms-words svg { width: auto !important; }
+  .ms-projector :is(p, code, label, button, select, option, input, .code, .widget-label, .widget-readout, .widget-html,
+    .widget-html-content, .widget-dropdown select) { font-size: 18px !important; line-height: 1.3; }
+}
 @media print { .ms-drawing { color: #000; } }
 """
