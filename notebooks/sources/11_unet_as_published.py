@@ -101,8 +101,9 @@ print("the same net, in tiles and at once, disagrees:", bool((in_tiles != at_onc
 print("more often near a vertical cut than elsewhere:", bool(share[0] > share[1]))
 
 # %% [markdown]
-# Nuclei end at straight lines that are not in the tissue. **Which sizes does a U-Net take, and how does one label a picture of
-# any size as if it had never been cut?** The paper of 2015 answers both. Its figure is full of numbers, and we derive them all.
+# Yellow the tiles missed, orange they added: nuclei end at straight lines that are not in the tissue. **Which sizes does a
+# U-Net take, and how does one label a picture of any size as if it had never been cut?** The paper of 2015 answers both. Its
+# figure is full of numbers, and we derive them all.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Predict
@@ -318,7 +319,7 @@ def u_net(x, weights):
 
 # %% [markdown]
 # The weights are a new net's of the library, as published, but with 2 channels on level 0 instead of 64. We put it on a strip
-# of tissue that is exactly as wide as sixteen times 57, and 60.
+# of tissue 972 = 16 · 57 + 60 pixels wide and 188 high.
 
 # %%
 ms.manual_seed(0)
@@ -471,9 +472,10 @@ for near, far in ((1, 1), (2, 3), (5, 5), (1, 15)):
     print(f"{near:2d} from one cell, {far:2d} from another: {10 * np.exp(-((near + far) ** 2) / 50):4.1f}")
 
 # %% [markdown]
-# Bright where *two* cells are near, dark beside a cell that stands alone: it is the sum that counts. And it needs cells with
-# numbers; a map of classes, as in lesson 01, does not say where one ends and the next begins. How much does it change? Let a
-# net give the right class 0.9 everywhere, and be undecided, 0.5, in narrow gaps, those with a sum of at most 6.
+# The colour is bright where *two* cells are near, dark beside a cell that stands alone: it is the sum that counts. And it
+# needs cells with numbers; a map of classes, as in lesson 01, does not say where one ends and the next begins. How much does
+# it change? Let a net give the right class 0.9 everywhere, and be undecided, 0.5, in narrow gaps, those with a sum of at most
+# 6.
 
 # %%
 narrow = (labels == 0) & (d1 + d2 <= 6)
