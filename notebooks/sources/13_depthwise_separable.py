@@ -1,7 +1,7 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # 13 · Depthwise separable convolution, MobileNet, RTSeg
 #
-# **Eight products of nine can be saved. The clock is not impressed.**
+# **Eight products of nine can be saved, nearly. What does the clock say?**
 #
 # 90 minutes. You need lessons 02 (convolution), 05 (strides, batch norm), 09 (skips that are added) and 10 (U-Net). No
 # network connection, no GPU.
@@ -14,6 +14,10 @@
 #
 # *The one idea:* a convolution does two jobs at once, it *filters* in the plane and it *mixes* channels. Do one after
 # the other, and most of the products are gone.
+#
+# *If time runs short,* skip: *Thinner, or smaller*, the printed table of RTSeg (keep the sentence on two operations for each
+# product), *The clock is read once* and *Further*. Run the three trainings before the class: they take the longest.
+# `separable-products` can be done at home.
 #
 # *What students get wrong:* that the saving is free (it is not the same function any more, and a trained net does not
 # survive it), and that nine times fewer products are nine times faster. Both are shown, the second with a clock.
@@ -43,7 +47,7 @@ question("recall-seven-rows")
 # - **Calculate** what a layer and what all of MobileNet costs, to the last product, and **find** two misprints in its
 #   paper.
 # - **Predict** where the saving is large and where it is small.
-# - **Explain** by counting what is moved why fewer products are not as much faster, and **measure** it.
+# - **Measure** how much faster fewer products are, and **explain** it by counting what is moved.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The question
@@ -523,7 +527,7 @@ with ms.no_grad():
 print("six times faster:", seconds[0] / seconds[1] > 6, "  three times faster:", seconds[0] / seconds[1] > 3)
 
 # %% [markdown]
-# Six times fewer products, nearly seven times fewer parameters, and half as many numbers *more* in its maps: you know
+# Six times fewer products, nearly seven times fewer parameters, and one and a half times as many numbers in its maps: you know
 # by now what the clock will say. And the maps that they make? All three learn from the same 36 drawings of tissue, with
 # the same steps, and are judged on 12 others (and drawn for the picture of the question, which is none of them). The
 # learning rate falls to nothing towards the end, so that the last steps settle.

@@ -11,15 +11,15 @@ from ..quiz import Question
 def recall_weights_after_a_skip() -> Question:
     """Ask how many weights the first layer after a concatenation has (lesson 10)."""
     return quiz.number(
-        "In a U-Net's decoder 64 channels came up, and a skip of 64 channels is concatenated to them. Then a 3x3 layer "
-        "makes 64 channels. How many weights has it (no bias)?",
-        answer=73_728,
-        explain="Concatenated, 128 channels go in: 9 · 128 · 64 = 73,728.",
+        "In a U-Net's decoder 32 channels came up, and a skip of 32 channels is concatenated to them. Then a 3x3 layer "
+        "makes 32 channels. How many weights has it (no bias)?",
+        answer=18_432,
+        explain="Concatenated, 64 channels go in: 9 · 64 · 32 = 18,432.",
         wrong={
-            36_864: "That would be right for U-Nets that *add* their skips: 9 · 64 · 64. Concatenation leaves 128 channels.",
-            8_192: "That is a 1x1 layer. A 3x3 layer has nine weights for each pair of channels.",
-            1_152: "9 · 128 are the weights of *one* output channel; there are 64.",
-            576: "9 · 64: each output channel would read one channel only. A convolution's output channel reads them all.",
+            9_216: "That would be right for U-Nets that *add* their skips: 9 · 32 · 32. Concatenation leaves 64 channels.",
+            2_048: "That is a 1x1 layer. A 3x3 layer has nine weights for each pair of channels.",
+            576: "9 · 64 are the weights of *one* output channel; there are 32.",
+            288: "9 · 32: each output channel would read one channel only. A convolution's output channel reads them all.",
         },
         otherwise="Nine weights for each pair of an input and an output channel: how many go in, how many come out?",
         label="Recall, lesson 10.",
@@ -160,12 +160,12 @@ def why_not_six_times() -> Question:
     return quiz.option(
         "A MobileNet-U-Net takes six times fewer products than a plain U-Net, and its time is hardly better. The main reason?",
         {
-            "the library is badly written": "Better loops help. But a depthwise layer has only 4.5 products to do for each "
-            "number that it moves, in any library.",
-            "its kernels are larger": "They are 3x3, as before.",
+            "the library is written for standard layers": "Better loops help. But a depthwise layer has only 4.5 products to "
+            "do for each number that it moves, in any library.",
+            "its kernels are larger and read more pixels": "They are 3x3, as before.",
             right: "A layer must read its maps and write them, whatever it computes with them. There are more layers, "
             "hence more maps.",
-            "it has more weights": "It has far fewer.",
+            "it has more weights to fetch from memory": "It has far fewer.",
         },
         answer=right,
         label="Exit ticket.",
