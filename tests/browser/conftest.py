@@ -32,6 +32,7 @@ SETTINGS = {
 HARMLESS = {
     "favicon": "the browser asks for an icon that a bare server does not have",
     "/lab/api/translations": "no language packs are installed, English is built in",
+    "@jupyterlite/services": "the builder of the website is installed here, and its kernel asks for a JupyterLite",
 }
 
 
