@@ -13,6 +13,7 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 from . import functional, nn
+from .arrays import to_device
 from .autograd import Tensor, detect_anomaly, enable_grad, is_grad_enabled, no_grad
 from .backend import compare_sources, current_backend, use_backend, use_kernels
 from .functional import cat, stack
@@ -44,6 +45,7 @@ __all__ = [
     "randn",
     "stack",
     "tensor",
+    "to_device",
     "training",
     "use_backend",
     "use_kernels",

@@ -204,6 +204,8 @@ def _alike(x: Any, y: Any) -> tuple[Any, Any]:
 def _binary(function: type[Function], swapped: bool = False) -> Any:
     def operator(self: Tensor, other: Any) -> Tensor:
         self, other = _alike(self, _operand(other))
+        if isinstance(other, Tensor):
+            array_module(self.data, other.data)  # says so if they are on different devices
         return function.apply(other, self) if swapped else function.apply(self, other)
 
     return operator

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor
+from ..arrays import device_of
+from ..autograd import Tensor, unwrap
 
 
 def as_tensor(value: Any) -> Tensor:
@@ -32,13 +33,25 @@ def float_tensor(value: Any, what: str, name: str = "input") -> Tensor:
 
 
 def same_dtype(what: str, **tensors: Tensor | None) -> None:
-    """Raise a TypeError that names both if two tensors have different types."""
+    """Raise a TypeError that names both if two tensors have different types, or are on different devices."""
     (first, x), *others = tensors.items()
+    same_device(what, **tensors)
     for name, y in others:
         if y is not None and x is not None and y.dtype != x.dtype:
             raise TypeError(
                 f"{what}: {first} is {x.dtype}, but {name} is {y.dtype}; they must be the same: "
                 f"convert with .to(np.float32) or .astype(np.float32)"
+            )
+
+
+def same_device(what: str, **values: Any) -> None:
+    """Raise a TypeError that names both if two tensors or arrays are on different devices."""
+    (first, x), *others = ((name, unwrap(value)) for name, value in values.items())
+    for name, y in others:
+        if hasattr(x, "dtype") and hasattr(y, "dtype") and device_of(x) != device_of(y):
+            raise TypeError(
+                f"{what}: different devices: {first} is on {device_of(x)}, but {name} is on {device_of(y)}; move one of them: "
+                f'{name}.to("{device_of(x)}"), of a model model.to(...), of an array minisegnet.to_device(array, ...)'
             )
 
 

@@ -11,7 +11,7 @@ from ..autograd import Context, Function, Tensor, unwrap
 from ..backend import kernels_for
 from ..kernels.buffers import empty
 from .activation import log_softmax
-from .checks import as_tensor, float_tensor, same_dtype
+from .checks import as_tensor, float_tensor, same_device, same_dtype
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -95,7 +95,8 @@ def cross_entropy(
         x, y = x[None], y[None]
         result = cross_entropy(x, y, weight, ignore_index, reduction, label_smoothing, pixel_weight)
         return result[0] if reduction == "none" else result
-    xp, (n, k) = array_module(x.data, y), x.shape[:2]
+    same_device("cross_entropy", input=x, target=y, pixel_weight=pixel_weight)
+    xp, (n, k) = array_module(x.data), x.shape[:2]
     class_weight = _class_weight(weight, k, x, xp)
     if y.dtype.kind == "f" and y.shape == x.shape:
         return _soft_targets(x, y, class_weight, reduction, label_smoothing, pixel_weight)
@@ -198,6 +199,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     """Return the negative of the log-probabilities ``input`` (N, K, ...) at the true classes, as PyTorch."""
     x = float_tensor(input, "nll_loss")
     xp, k = array_module(x.data), x.shape[1]
+    same_device("nll_loss", input=x, target=target)
     y = class_labels(as_tensor(target).data, x.shape, ignore_index, "nll_loss")
     _reduction(reduction, "nll_loss")
     class_weight = _class_weight(weight, k, x, xp)
@@ -245,6 +247,7 @@ def binary_cross_entropy_with_logits(
     what = "binary_cross_entropy_with_logits"
     x = float_tensor(input, what)
     _reduction(reduction, what)
+    same_device(what, input=x, target=target)
     xp = array_module(x.data)
     t = xp.asarray(unwrap(target), x.dtype)
     if t.shape != x.shape:

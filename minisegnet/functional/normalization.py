@@ -11,7 +11,7 @@ from ..autograd import Context, Function, Tensor, unwrap
 from ..backend import kernels_for
 from ..ranks import Ranks
 from ..ranks import current as current_ranks
-from .checks import float_tensor, same_dtype
+from .checks import float_tensor, same_device, same_dtype
 
 
 class BatchNormTraining(Function):
@@ -212,6 +212,7 @@ def _normalized(
     b = float_tensor(xp.zeros(channels, x.dtype) if bias is None else bias, "batch_norm", "bias")
     same_dtype("batch_norm", input=x, weight=w, bias=b)
     stats = {"weight": w, "bias": b, "running_mean": running_mean, "running_var": running_var}
+    same_device("batch_norm", input=x, **stats)
     for name, value in stats.items():
         if value is not None and tuple(unwrap(value).shape) != (channels,):
             raise ValueError(

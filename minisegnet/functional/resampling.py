@@ -34,8 +34,9 @@ class ResizeNearest(Function):
 
     @staticmethod
     def forward(ctx: Context, input: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
+        xp = array_module(input)
         ctx.rows, ctx.columns, ctx.size = rows, columns, input.shape[2:]
-        return input.take(rows, axis=2).take(columns, axis=3)
+        return input.take(xp.asarray(rows), axis=2).take(xp.asarray(columns), axis=3)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Any) -> Any:
@@ -45,12 +46,13 @@ class ResizeNearest(Function):
 
 def _add_copies(grad: Any, source: np.ndarray, n: int, axis: int) -> Any:
     """Add up what was copied from the same source position; the sources ascend, so copies are neighbours."""
-    used, first = np.unique(source, return_index=True)
+    xp = array_module(grad)
+    used, first = (xp.asarray(a) for a in np.unique(source, return_index=True))
     shape = list(grad.shape)
     shape[axis] = n
-    total = array_module(grad).zeros(shape, grad.dtype)
+    total = xp.zeros(shape, grad.dtype)
     place = (slice(None),) * axis + (used,)
-    total[place] = array_module(grad).add.reduceat(grad, first, axis=axis)
+    total[place] = xp.add.reduceat(grad, first, axis=axis)
     return total
 
 

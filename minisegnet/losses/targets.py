@@ -7,6 +7,7 @@ from typing import Any
 
 from ..arrays import array_module, channels_first, channels_last
 from ..autograd import Tensor, unwrap
+from ..functional.checks import same_device
 from ..functional.loss import class_labels
 
 
@@ -14,6 +15,7 @@ def target_and_weight(x: Tensor, target: Any, ignore_index: int, pixel_weight: A
     """Return the target for each class (N, K, H, W) and the weight of each pixel (N, 1, H, W), None for all ones."""
     xp, y = array_module(x.data), unwrap(target)
     y = y if hasattr(y, "dtype") else xp.asarray(y)
+    same_device("loss", input=x, target=y)
     if y.dtype.kind == "f":
         if y.shape != x.shape:
             raise ValueError(f"a target of floats must have the shape of input {x.shape}, got {y.shape}")

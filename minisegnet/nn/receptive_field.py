@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..arrays import to_device
 from ..autograd import Node, Tensor, enable_grad
 from ..shapes import ReceptiveField
 from .module import Module
@@ -249,7 +250,8 @@ def effective_receptive_field(
     model.eval()
     try:
         for _ in range(samples):
-            image = Tensor(noise.normal(size=(1, channels, height, width)).astype(dtype), requires_grad=True)
+            pixels = noise.normal(size=(1, channels, height, width)).astype(dtype)
+            image = Tensor(to_device(pixels, model.device), requires_grad=True)
             with enable_grad():
                 output = model(image)
                 if output.ndim != 4:
@@ -263,9 +265,9 @@ def effective_receptive_field(
                     )
                 chosen = np.zeros(output.shape, dtype)
                 chosen[0, :, y, x] = 1
-                output.backward(chosen)
+                output.backward(to_device(chosen, model.device))
             assert image.grad is not None
-            total += np.abs(np.asarray(image.grad.data, np.float64)).sum(axis=(0, 1))
+            total += np.abs(np.asarray(to_device(image.grad.data, "cpu"), np.float64)).sum(axis=(0, 1))
     finally:
         for module, training in modes:
             object.__setattr__(module, "training", training)
