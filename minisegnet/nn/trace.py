@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import to_device
 from ..autograd import Node, Tensor, enable_grad
 from ..backend import shapes_only
 from .module import Module
@@ -61,7 +62,8 @@ def trace(model: Module, input_shape: tuple[int, int, int]) -> Trace:
 
 def _run(model: Module, shape: tuple[int, ...]) -> Trace:
     dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
-    image, steps, starts, removers = Tensor(np.zeros(shape, dtype), requires_grad=True), [], {}, []
+    nothing = to_device(np.zeros(shape, dtype), model.device)
+    image, steps, starts, removers = Tensor(nothing, requires_grad=True), [], {}, []
     for name, module in model.named_modules():
         if not module._modules:
 
