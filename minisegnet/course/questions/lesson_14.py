@@ -63,16 +63,16 @@ def pairs_of_neighbours() -> Question:
 
 def flattered_by_how_much() -> Question:
     """Ask how large the leak is for a rule that remembers."""
-    right = "about 0.9, which is 0.4 better"
+    right = "about 0.9: they look alike"
     return quiz.option(
         "A rule without a network: for a new tile, look up the training tile whose mean colour is closest, and use the "
         "threshold that was best there. Judged on tiles of slides that it has never seen, it reaches a Dice of 0.52. What does "
         "it reach on the same tiles if their neighbours are in the training set?",
         {
-            "the same: it has not seen these tiles": "It has not; but it has seen their slide, and that is all it needs.",
-            "0.02 better": "It need not learn anything about nuclei: it only has to recognize the slide.",
+            "0.52 again: it has not seen these tiles": "It has not; but it has seen their slide, and that is all it needs.",
+            "about 0.55: neighbours are few": "It need not learn anything about nuclei: it only has to recognize the slide.",
             right: "It finds the neighbour, and with it the right threshold: it has learned slides, not nuclei.",
-            "worse: more training tiles confuse it": "It has as many as before; some strangers were exchanged for neighbours.",
+            "below 0.5: more tiles confuse it": "It has as many as before; some strangers were exchanged for neighbours.",
         },
         answer=right,
     )
@@ -80,7 +80,7 @@ def flattered_by_how_much() -> Question:
 
 def tiles_are_not_independent() -> Question:
     """Ask which split judges what a new hospital will see."""
-    right = "split by patient"
+    right = "by patient"
     return quiz.option(
         "You have 10,000 tiles of 200 slides of 60 patients, and want to know how the network will do on the next patient. "
         "How do you split?",
@@ -114,12 +114,12 @@ def what_moves_with_the_image() -> Question:
 
 def too_good_to_be_true() -> Question:
     """Ask what to look at first when a figure is very good."""
-    right = "where the test images came from, and their siblings"
+    right = "which slides the test tiles came from"
     return quiz.option(
         "A colleague reports a Dice of 0.97 on held-out tiles; on the first slide of another hospital it is 0.55. What do "
         "you look at first?",
         {
-            "the learning rate": "It learned something: 0.97. The question is *what*, and on which tiles it was judged.",
+            "the learning rate and the steps": "It learned something. The question is *what*, and on which tiles it was judged.",
             right: "Held-out tiles whose neighbours were learned from measure how well slides are remembered.",
             "the other hospital's annotations": "Possible, and second: such a gap usually has a leak or a new stain behind it.",
             "the number of parameters": "A large network remembers more, but it can remember only what the split gives it.",
