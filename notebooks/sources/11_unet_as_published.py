@@ -377,7 +377,7 @@ question("where-the-next-tile-starts")
 for start in (1, 4, 8, 16, 380, 384, 388):
     piece = u_net(strip[:, :, start : start + 572], weights)
     apart = np.abs(piece - whole[:, :, start : start + 388]).max() / whole.std()
-    print(f"window from {start:3d}: {start % 16:2d} off the grid of 16, largest difference {apart:.2f}")
+    print(f"window from {start:3d}: {start % 16:2d} beyond the grid, off by up to {apart:.2f} standard deviations")
 
 # %% [markdown]
 # A window that begins at a multiple of 16 gives *exactly* what the whole gives. Any other does not, **not even 388**, the
