@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from gpu import compilers
+from gpu.special import COPIES, PRODUCT
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "minisegnet" / "kernels").rglob("*.cu"))
 
@@ -35,3 +36,10 @@ def test_every_family_has_kernels_for_the_gpu():
     assert {f.parent for f in FILES if f.name == "cuda_gpu.cu"} == families
     for family in families:
         assert (family / "cuda_gpu.py").exists()
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_kernels_of_special_instructions_compile_as_they_are_emulated(compiler, architecture):
+    instructions = next(f for f in FILES if f.name == "cuda_gpu_instructions.cu").read_text(encoding="utf-8")
+    for source in (PRODUCT, COPIES):
+        assert compiler(instructions + source, "kernel.cu", [f"-arch={architecture}", "-std=c++17"]) == ""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from gpu import emulator
 from gpu.emulator import EmulationError, Module
+from gpu.special import COPIES, PRODUCT
 
 pytestmark = pytest.mark.skipif(emulator.missing() is not None, reason=str(emulator.missing()))
 
@@ -95,19 +96,6 @@ def test_warps_exchange_and_wait():
         run(WARP.replace("row[t ^ 1]", "row[t ^ 32]"), "lanes", (64,), [out], shared=256)
 
 
-PRODUCT = """
-extern "C" __global__ void product(const float* a, const float* b, float* c) {
-  const int lane = threadIdx.x, group = lane / 4, member = lane % 4;
-  const unsigned left[4] = {to_tf32(a[group * 8 + member]), to_tf32(a[(group + 8) * 8 + member]),
-                            to_tf32(a[group * 8 + member + 4]), to_tf32(a[(group + 8) * 8 + member + 4])};
-  const unsigned right[2] = {to_tf32(b[member * 8 + group]), to_tf32(b[(member + 4) * 8 + group])};
-  float sums[4] = {0, 0, 0, 0};
-  mma_m16n8k8(sums, left, right);
-  for (int i = 0; i < 4; i++) c[(group + i / 2 * 8) * 8 + 2 * member + i % 2] = sums[i];
-}
-"""
-
-
 def test_a_tensor_core_multiplies_matrices(rng):
     a, b = rng.integers(-9, 9, (16, 8)).astype(np.float32), rng.integers(-9, 9, (8, 8)).astype(np.float32)
     c = np.empty((16, 8), np.float32)
@@ -126,23 +114,6 @@ def test_tf32_keeps_ten_bits_and_rounds_halves_away_from_zero():
     run(source, "f", (8,), [x, y])
     expected = np.array([1 + 2 * half, 1, -(1 + 2 * half), 3, np.inf, np.nan, np.inf, 0], np.float32)
     np.testing.assert_array_equal(y.view(np.float32), expected)
-
-
-COPIES = """
-extern "C" __global__ void shift(const float* x, float* y, int n) {
-  __shared__ float tile[2][32];
-  const int t = threadIdx.x;
-  copy_async<4>(&tile[0][t], x + (t < n ? t : 0), t < n);
-  copy_async_commit();
-  copy_async<4>(&tile[1][t], x + t, true);
-  copy_async_commit();
-  copy_async_wait<1>();
-  __syncthreads();
-  y[t] = tile[0][31 - t];
-  copy_async_wait<0>();
-  y[t] += 100 * tile[1][t];
-}
-"""
 
 
 def test_an_asynchronous_copy_lands_at_its_wait():
