@@ -85,9 +85,9 @@ class Context(SimpleNamespace):
         self._prints: list[int | None] = []
 
     def save_for_backward(self, *arrays: Any) -> None:
-        """Keep arrays until backward has passed; a change in place in the meantime is detected."""
+        """Keep arrays until backward has passed; a change in place is detected (not on a GPU, which would have to wait)."""
         self._saved = arrays
-        self._prints = [_fingerprint(a) if hasattr(a, "tobytes") else None for a in arrays]
+        self._prints = [_fingerprint(a) if isinstance(a, np.ndarray) else None for a in arrays]
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
