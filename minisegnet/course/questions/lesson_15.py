@@ -55,8 +55,8 @@ def how_much_faster_than_loops() -> Question:
         {
             "about 10 times faster": "That is what one good idea gives. Four of them follow, one on top of the other.",
             "about 100 times faster": "That much is gained by NumPy's windows alone, and NumPy is only the first step.",
-            right: "NumPy's windows gain about a hundred, and loops that are compiled, and use memory and vectors well, gain "
-            "dozens on top of it. Your own number is measured below.",
+            right: "NumPy's windows gain dozens, up to a hundred. Loops that are compiled, and use memory and vectors well, gain "
+            "as much again on top of it, and more on a computer with nothing else to do. Your own number is measured below.",
             "equally fast: both do the same products": "They do. But between two products a loop in Python does a lot of "
             "other things.",
         },
