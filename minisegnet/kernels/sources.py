@@ -115,4 +115,7 @@ def _twins(cuda: str, numba: str) -> str:
     starts = [*(match.start() for match in kernels), len(cuda)]
     blocks = [cuda[start:stop].rstrip() for start, stop in itertools.pairwise(starts)]
     twins = [block for block in blocks if shown & set(re.findall(r"\w+", block))]
+    used = set(re.findall(r"\w+", "\n".join(twins)))
+    helpers = re.finditer(r"^(?://[^\n]*\n)*__device__ \w+ (\w+)\(.*?^}", cuda, flags=re.MULTILINE | re.DOTALL)
+    twins = [match[0] for match in helpers if match[1] in used] + twins
     return "\n\n".join(twins) or cuda

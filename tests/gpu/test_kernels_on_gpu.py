@@ -71,6 +71,9 @@ def test_the_loops_are_shown_beside_their_twin(name):
         "channel_affine_relu": ["center_scale_shift"],
     }.get(name, [name])
     assert kernels == expected
+    assert ("double sum_of_block(double mine" in shown) == (
+        "sum_of_block(" in shown
+    )  # what they call comes before them
 
 
 POOLS = [  # size, kernel, stride, padding, dilation, ceil_mode
