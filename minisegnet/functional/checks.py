@@ -49,9 +49,10 @@ def same_device(what: str, **values: Any) -> None:
     (first, x), *others = ((name, unwrap(value)) for name, value in values.items())
     for name, y in others:
         if hasattr(x, "dtype") and hasattr(y, "dtype") and device_of(x) != device_of(y):
+            here = name if device_of(y) == "cpu" else first
             raise TypeError(
                 f"{what}: different devices: {first} is on {device_of(x)}, but {name} is on {device_of(y)}; move one of them: "
-                f'{name}.to("{device_of(x)}"), of a model model.to(...), of an array minisegnet.to_device(array, ...)'
+                f'{here}.to("cuda"), of a model model.to("cuda"), of an array minisegnet.to_device({here}, "cuda")'
             )
 
 
