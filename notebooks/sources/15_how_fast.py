@@ -664,7 +664,7 @@ figures.gallery([where * 1.0 for where in spoiled.values()], ["direct: 9", "Wino
 # 1. Plain loops wait for the interpreter, which decides anew for every product: compile them, and let the innermost loop go
 #    along memory.
 # 2. A layer takes the longer of two times, arithmetic and memory; operations for each byte tell you which: the roofline.
-# 3. Below the roof of arithmetic one gets only with fewer products, and Winograd gets the same outputs with a quarter of
+# 3. Above the roof of arithmetic one gets only with fewer products, and Winograd gets the same outputs with a quarter of
 #    them.
 
 # %% [markdown]
@@ -696,7 +696,8 @@ question("why-loops-are-slow")
 #
 # A row times a kernel is a product of two polynomials: put the numbers in as coefficients. A polynomial of degree n is known
 # by its values at n + 1 points, and the value of a product is the product of the values. That is the star: `G` evaluates
-# the taps at the points 0, 1, -1 and "infinity" (the leading coefficient), one product at each, and the other two matrices
+# the taps at the points 0, 1, -1 and "infinity" (the leading coefficient; at 1 and -1 halved), one product at each,
+# and the other two matrices
 # are the way back, transposed. Look at the rows of `G`:
 
 # %%
