@@ -27,7 +27,7 @@ BOTTOM = {"arrays", "autograd", "random", "ranks", "shapes"}
 KERNELS = BOTTOM | {"kernels", "backend", "storage"}
 LAYERS = KERNELS | {"functional", "nn"}
 BESIDE_LAYERS = {"data", "metrics", "optim", "losses"}
-BELOW_FIGURES = LAYERS | BESIDE_LAYERS | {"models", "training", "interop", "recipes"}
+BELOW_FIGURES = LAYERS | BESIDE_LAYERS | {"models", "training", "interop", "recipes", "scale"}
 ALLOWED = {
     "autograd": set(),
     "shapes": set(),
@@ -46,6 +46,7 @@ ALLOWED = {
     "models": LAYERS | {"data"},
     "training": LAYERS | BESIDE_LAYERS,
     "interop": LAYERS | {"models"},
+    "scale": LAYERS | {"data", "models"},
     "recipes": LAYERS | BESIDE_LAYERS | {"models", "training"},
     "figures": BELOW_FIGURES,
     "course": BELOW_FIGURES,

@@ -23,6 +23,11 @@ examples:
   minisegnet predict photo.png -o results
   minisegnet predict slides/ more/*.tif -o results
   minisegnet predict photo.png -o results --model runs/histology-field/fold-1/model.safetensors --threshold 0.3
+
+A slide larger than memory (NAME.zarr, OME-Zarr; a TIFF pyramid with --slide) gives OUT/NAME_labels.zarr, the class of each
+pixel, tile by tile; stopped at any moment, the same command goes on. Needs: pip install minisegnet[scale]
+  minisegnet predict big.zarr -o results --workers 2
+  minisegnet predict big.zarr -o results --scheduler tcp://10.0.0.5:8786
 """
 
 
@@ -37,6 +42,17 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace results that are in OUT already")
     parser.add_argument("--max-pixels", type=int, default=MOST_PIXELS, metavar="N", help="refuse larger images")
+    slides = parser.add_argument_group("slides larger than memory")
+    slides.add_argument("--slide", action="store_true", help="treat every IMAGE as one (a .zarr always is)")
+    slides.add_argument(
+        "--scheduler",
+        default="threads",
+        metavar="WHERE",
+        help='"threads" (default), "processes", or the address of a Dask scheduler',
+    )
+    slides.add_argument("--workers", type=int, default=1, metavar="N", help="threads or processes here (default 1)")
+    slides.add_argument("--level", type=int, default=0, metavar="N", help="of a pyramid: 0 is the finest (default)")
+    slides.add_argument("--tile", type=int, default=512, metavar="N", help="pixels a side of a tile (default 512)")
     parser.set_defaults(run=run)
 
 
@@ -49,6 +65,11 @@ def run(args: argparse.Namespace) -> int:
 
     if not 0 < args.threshold < 1:
         raise ValueError(f"--threshold must lie between 0 and 1, got {args.threshold}")
+    slides = [Path(name) for name in args.images if args.slide or Path(name).suffix == ".zarr"]
+    if slides:
+        if len(slides) < len(args.images):
+            raise ValueError("predict slides and images in separate commands")
+        return predict_slides(slides, args)
     files, failures = find(args.images)
     if not files:
         raise ValueError("; ".join(failures))
@@ -67,6 +88,20 @@ def run(args: argparse.Namespace) -> int:
         print(f"failed: {failure}")
     print(f"{done} of {len(files)} images done, results in {args.out}")
     return 1 if failures else 0
+
+
+def predict_slides(slides: list[Path], args: argparse.Namespace) -> int:
+    """Predict slides one after the other."""
+    from ..scale import predict_slide
+
+    model = load_model(args.model)
+    args.out.mkdir(parents=True, exist_ok=True)
+    for slide in slides:
+        out = args.out / f"{slide.name.removesuffix('.zarr').removesuffix('.ome')}_labels.zarr"
+        options = {"level": args.level, "tile": args.tile, "scheduler": args.scheduler, "workers": args.workers}
+        labels = predict_slide(model, slide, out, **options)
+        print(f"{slide}: {labels.shape[1]}x{labels.shape[0]} pixels -> {out}")
+    return 0
 
 
 def load_model(path: Path | None) -> DensePrediction:

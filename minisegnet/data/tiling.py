@@ -86,7 +86,7 @@ def predict_tiled(
                 f"tile: the {name} {t} must be a multiple of the network's total stride {multiple}; {near} is"
             )
     axes = [
-        _axis(n, t, m, multiple, valid or border == "mirror", valid)
+        cut_axis(n, t, m, multiple, valid or border == "mirror", valid)
         for n, t, m in zip(image.shape[1:], tiles, margins, strict=True)
     ]
     places = [(row, column) for row in axes[0] for column in axes[1]]
@@ -110,7 +110,7 @@ def predict_tiled(
     return out
 
 
-class _Span:
+class Span:
     """One tile along one axis: what is read (``rows``), what is kept of it (``keep``), where it goes."""
 
     __slots__ = ("keep", "rows", "start", "stop")
@@ -121,7 +121,7 @@ class _Span:
         self.keep = slice(start - first - lost, stop - first - lost)
 
 
-def _axis(n: int, tile: int, margin: int, multiple: int, mirror: bool, valid: bool) -> list[_Span]:
+def cut_axis(n: int, tile: int, margin: int, multiple: int, mirror: bool, valid: bool) -> list[Span]:
     """Cut an axis of ``n`` pixels into tiles.
 
     All windows have one size and start at a multiple of ``multiple``, counted from the first pixel (``mirror``: from
@@ -140,7 +140,7 @@ def _axis(n: int, tile: int, margin: int, multiple: int, mirror: bool, valid: bo
         window, last = start - margin, start + tile >= n
         if not mirror:  # the window slides inward at an edge: beyond it the network pads by itself
             window = min(max(window, 0), filled - size)
-        spans.append(_Span(window, size, window, start, n if last else start + step, n, margin if valid else 0))
+        spans.append(Span(window, size, window, start, n if last else start + step, n, margin if valid else 0))
     return spans
 
 

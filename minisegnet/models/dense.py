@@ -95,39 +95,53 @@ class DensePrediction(Module):
         TypeError, ValueError
             For another shape, another number of channels, integers other than uint8, or NaN in the image.
         """
-        from ..data.augmentation import mirrored
         from ..data.tiling import predict_tiled
 
         pixels = self._pixels(image)
-        device = self.device
         before = [(m, m.training) for m in self.modules()]
         self.eval()
         try:
             valid = self.padding == "valid"
-            lost = self._lost()
-            if margin is None:
-                margin = lost if valid else self._reach()
-            if margin is None:  # global pooling sees all of the image: there are no tiles
-                margin, tile = 0, None
-            size = max(pixels.shape[1:]) if tile is None else tile
-            kept = self._tile(size, lost if valid else 0)
-
-            def run(windows: np.ndarray) -> np.ndarray:
-                (height, width), least = windows.shape[2:], self.valid_sizes(1, 1)[0]
-                if min(height, width) < least:  # an image smaller than the network takes: more mirrored pixels
-                    rows, columns = (mirrored(np.arange(max(n, least)), n) for n in (height, width))
-                    windows = windows[:, :, rows[:, None], columns]
-                with no_grad():
-                    scores = self.forward(Tensor(to_device(np.ascontiguousarray(windows), device)))
-                    chances = F.softmax(scores, 1) if self.num_classes > 1 else F.sigmoid(scores)
-                return to_device(chances.data, "cpu")[:, :, :height, :width]
-
+            kept, margin = self.tile_and_margin(max(pixels.shape[1:]), tile, margin)
             return predict_tiled(
-                run, pixels, tile=kept, margin=margin, multiple=self.stride, valid=valid, out=out, progress=progress
+                self.probabilities,
+                pixels,
+                tile=kept,
+                margin=margin,
+                multiple=self.stride,
+                valid=valid,
+                out=out,
+                progress=progress,
             )
         finally:
             for module, training in before:
                 object.__setattr__(module, "training", training)
+
+    def tile_and_margin(self, largest: int, tile: int | None = 512, margin: int | None = None) -> tuple[int, int]:
+        """Return the tile (pixels a side) that this network can produce for about ``tile``, and the margin that it must see.
+
+        ``largest`` is the image's larger side: the tile where there are no tiles, because ``tile`` is None or the network sees
+        everything at once (global pooling).
+        """
+        valid = self.padding == "valid"
+        if margin is None:
+            margin = self._lost() if valid else self._reach()
+        if margin is None:
+            margin, tile = 0, None
+        return self._tile(largest if tile is None else tile, self._lost() if valid else 0), margin
+
+    def probabilities(self, windows: np.ndarray) -> np.ndarray:
+        """Return the probabilities (N, K, h, w) of float32 windows (N, C, h, w), off the tape, in the mode that the model is in."""
+        from ..data.augmentation import mirrored
+
+        (height, width), least = windows.shape[2:], self.valid_sizes(1, 1)[0]
+        if min(height, width) < least:  # an image smaller than the network takes: more mirrored pixels
+            rows, columns = (mirrored(np.arange(max(n, least)), n) for n in (height, width))
+            windows = windows[:, :, rows[:, None], columns]
+        with no_grad():
+            scores = self.forward(Tensor(to_device(np.ascontiguousarray(windows), self.device)))
+            chances = F.softmax(scores, 1) if self.num_classes > 1 else F.sigmoid(scores)
+        return to_device(chances.data, "cpu")[:, :, :height, :width]
 
     def _reach(self) -> int | None:
         """Return how far an output pixel sees, by the layers themselves; None where it sees everything."""
