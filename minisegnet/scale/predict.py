@@ -163,7 +163,7 @@ def _run(job: Job, network: bytes, todo: list[Tile], scheduler: Any, workers: in
     tasks = iter(todo)
     if scheduler == "threads":
         with ThreadPoolExecutor(workers) as pool:
-            begin: Any = functools.partial(pool.submit, predict_tile, job, network)
+            begin = functools.partial(pool.submit, functools.partial(predict_tile, job, network))
             running = {begin(place) for place in itertools.islice(tasks, workers * IN_FLIGHT)}
             try:
                 while running:
