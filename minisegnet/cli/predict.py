@@ -69,6 +69,11 @@ def run(args: argparse.Namespace) -> int:
     if slides:
         if len(slides) < len(args.images):
             raise ValueError("predict slides and images in separate commands")
+        for name, given in (("--threshold", args.threshold != 0.5), ("--overwrite", args.overwrite)):
+            if given:
+                raise ValueError(
+                    f"{name} is for images: a slide's result is a map of classes, and is never overwritten"
+                )
         return predict_slides(slides, args)
     files, failures = find(args.images)
     if not files:

@@ -6,7 +6,7 @@ Windows and margins are those of ``data.tiling``, so the result equals the predi
 ``map_overlap`` mirrors a border with its edge pixel twice, and knows no grid of strides: here windows slide inward instead,
 and the network pads as it would the whole.)
 
-A chunk counts as done when a mark has been written after it: a chunk that was torn by a power cut is made again.
+A chunk counts as done when a mark has been written after it: a chunk that was torn when its writer died is made again.
 """
 
 from __future__ import annotations
@@ -229,6 +229,7 @@ def _prepare(job: Job, slide: Any, classes: int, chunk: int) -> Any:
         str(fresh), attributes={"minisegnet": told, "ome": _multiscales(place.name, slide.scale, labels)}
     )
     group.create_array("0", shape=shape, chunks=chunks, dtype="uint8" if labels else "float32")
+    shutil.rmtree(_folder(job), ignore_errors=True)  # marks of a result that somebody has removed since
     os.replace(fresh, place)  # whole, or not at all
     return zarr.open_group(str(place), mode="r+")["0"]
 

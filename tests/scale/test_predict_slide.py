@@ -1,6 +1,7 @@
 """A slide predicted tile by tile equals the prediction in memory, whoever does it and however often it was killed."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,6 +138,19 @@ def test_a_run_that_is_killed_goes_on_where_it_was(slide, picture, tmp_path):
     assert again.shape == result.shape
 
 
+def test_marks_of_a_result_that_was_removed_are_not_believed(slide, picture, tmp_path):
+    out = tmp_path / "out.zarr"
+    process = run(slide, out, wait="0.05")
+    for _ in range(5):
+        assert process.stdout.readline()
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    shutil.rmtree(out)
+    result = predict_slide(network(), slide, out, tile=32, progress=False)
+    np.testing.assert_array_equal(result[:], network().predict(picture, tile=32).argmax(0))
+
+
 def test_a_result_of_another_job_is_refused(slide, tmp_path):
     predict_slide(network(), slide, tmp_path / "out.zarr", tile=64, progress=False)
     random.manual_seed(7)
@@ -196,6 +210,8 @@ def test_the_command(slide, picture, tmp_path, capsys):
     np.testing.assert_array_equal(result[:], network().predict(picture, tile=64).argmax(0))
     assert main(["predict", str(slide), "photo.png", *options]) == 2
     assert "in separate commands" in capsys.readouterr().err
+    assert main(["predict", str(slide), *options, "--threshold", "0.3"]) == 2
+    assert "--threshold is for images" in capsys.readouterr().err
 
 
 def test_known_wrong_inputs(slide, tmp_path):
