@@ -563,9 +563,8 @@ print(f"SegNet: {count:,} weights, {total / count:.1f} times fewer")
 # Is that much? Its authors' files say 20,000 steps and then 40,000, each with 64 pictures. A step goes forward and back, and
 # back takes twice as many products (lesson 03: one gradient for the input, one for the weights).
 
+
 # %%
-
-
 def number_of_products(layer):
     """Return its products for one picture: all its weights, without biases, at each place where it stands."""
     name, c_in, c_out, kernel, size = layer
