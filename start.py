@@ -35,7 +35,7 @@ from pathlib import Path  # noqa: E402  (an old Python should see that message a
 
 ROOT = Path(__file__).resolve().parent
 TOOLS = {"site": "build_site.py", "bundle": "make_bundle.py"}  # each with an extra of its name
-COMMANDS = ("lab", "doctor", "warmup", "train", "predict", "eval", "data")
+COMMANDS = ("lab", "doctor", "warmup", "train", "predict", "eval", "export", "data")
 
 
 def main(arguments: list[str]) -> int:

@@ -3,7 +3,6 @@
 A ``Tensor`` is an array that remembers how it was made. Every operation is a ``Function``: ``forward`` computes,
 and leaves a ``Node`` on the result; ``backward`` turns the gradient of the result into the gradients of the inputs.
 ``Tensor.backward`` walks the nodes from the last to the first and *adds up* what arrives (the multivariate chain rule).
-
 This is reverse-mode automatic differentiation (Baydin et al., 2018, section 3.2) with PyTorch's names.
 """
 
@@ -22,8 +21,8 @@ import numpy as np
 class _GradMode(threading.local):
     """Whether this thread records; each thread has its own, so that a monitor cannot switch off the training tape."""
 
-    enabled = True
-    anomaly = False
+    enabled, anomaly = True, False
+    listener: Any = None  # told of every operation with all that it got (nn/trace.py)
 
 
 _mode = _GradMode()
@@ -35,7 +34,7 @@ def is_grad_enabled() -> bool:
 
 
 @contextmanager
-def _switched(flag: str, value: bool) -> Iterator[None]:
+def _switched(flag: str, value: Any) -> Iterator[None]:
     before = getattr(_mode, flag)
     setattr(_mode, flag, value)
     try:
@@ -153,11 +152,12 @@ class Function:
         """Run ``forward`` on the arrays inside ``inputs`` and, where recording is on, put a node on the tape."""
         context = Context()
         context.needs_input_grad = tuple(isinstance(x, Tensor) and x.requires_grad for x in inputs)
-        record = _mode.enabled and any(context.needs_input_grad)
         result = cls.forward(context, *(unwrap(x) for x in inputs), **options)
         outputs = tuple(Tensor(r) for r in (result if isinstance(result, tuple) else (result,)))
         _require_finite((o.data for o in outputs), f"the result of {cls.__name__}")
-        if record:
+        if _mode.listener is not None:
+            _mode.listener(cls, inputs, options, outputs)
+        if _mode.enabled and any(context.needs_input_grad):
             kept = tuple(x if need else None for x, need in zip(inputs, context.needs_input_grad, strict=True))
             node = Node(cls, context, kept, len(outputs))
             for position, output in enumerate(outputs):

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("lab", "doctor", "warmup", "train", "predict", "eval", "data")
+COMMANDS = ("lab", "doctor", "warmup", "train", "predict", "eval", "export", "data")
 
 DESCRIPTION = """\
 Semantic segmentation, from a NumPy array to a U-Net that finds nuclei.

@@ -159,7 +159,7 @@ class AvgPool2d(Function):
 
     @staticmethod
     def forward(
-        ctx: Context, input: Any, windows: list[tuple[slice, slice]], pads: Any, counts: Any, options: dict[str, Size]
+        ctx: Context, input: Any, windows: list[tuple[slice, slice]], pads: Any, counts: Any, options: dict[str, Any]
     ) -> Any:
         xp = array_module(input)
         ctx.options = options
@@ -217,7 +217,8 @@ def avg_pool2d(
         counts.append(high - low)
     divisor = np.outer(*counts) if divisor_override is None else np.full(size, divisor_override)
     windows = [(rows, columns) for rows in offsets[0] for columns in offsets[1]]
-    options = {"kernel_size": kernel, "stride": s, "padding": p}
+    options: dict[str, Any] = {"kernel_size": kernel, "stride": s, "padding": p, "ceil_mode": bool(ceil_mode)}
+    options |= {"count_include_pad": bool(count_include_pad), "divisor_override": divisor_override}
     return unbatch(AvgPool2d.apply(x, windows, tuple(pads), divisor, options), single)
 
 

@@ -1,12 +1,12 @@
-"""Models in and out of other formats: PyTorch (``to_torch``, ``from_torch``); its state dicts load as they are.
+"""Models in and out of other formats: PyTorch (``to_torch``, ``from_torch``), whose state dicts load as they are; ONNX.
 
 Each part imports what it needs when it is first used.
 """
 
 from typing import Any
 
-_PLACES = {"to_torch": "pytorch", "from_torch": "pytorch"}
-__all__ = ["from_torch", "to_torch"]
+_PLACES = {"export_onnx": "onnx_export", "from_torch": "pytorch", "to_torch": "pytorch"}
+__all__ = ["export_onnx", "from_torch", "to_torch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,13 +6,15 @@ the network's graph; ``summary`` reads the costs from it and ``receptive_field``
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..arrays import to_device
-from ..autograd import Node, Tensor, enable_grad
+from ..autograd import Function, Node, Tensor, _switched, enable_grad
 from ..backend import shapes_only
 from .module import Module
 
@@ -39,25 +41,50 @@ class Trace:
     outputs: dict[int, Any]
 
 
+class Call(NamedTuple):
+    """One operation as it was asked for: what the tape keeps of it, and also the inputs and options that need no gradient."""
+
+    function: type[Function]
+    inputs: tuple[Any, ...]
+    options: dict[str, Any]
+    outputs: tuple[Tensor, ...]
+
+
+def calls(model: Module, image: Tensor) -> tuple[list[Call], Any]:
+    """Run the model in evaluation mode on an image, by shapes alone; return every operation in order, and the output."""
+    found: list[Call] = []
+
+    def listen(*call: Any) -> None:
+        found.append(Call(*call))
+
+    with _evaluation(model), enable_grad(), shapes_only(), _switched("listener", listen):
+        return found, model(image)
+
+
+@contextmanager
+def _evaluation(model: Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            object.__setattr__(module, "training", training)
+
+
 def trace(model: Module, input_shape: tuple[int, int, int]) -> Trace:
     """Run the model in evaluation mode on an image of (C, H, W) that is not there, and return what happened.
 
     A batch of no images costs nothing. A network that reshapes to (N, -1) cannot tell that size from nothing: for it,
     one image is passed instead.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with enable_grad(), shapes_only():
-            try:
-                return _run(model, (0, *input_shape))
-            except ValueError as error:
-                if "reshape" not in str(error):
-                    raise
-                return _run(model, (1, *input_shape))
-    finally:
-        for module, training in modes:
-            object.__setattr__(module, "training", training)
+    with _evaluation(model), enable_grad(), shapes_only():
+        try:
+            return _run(model, (0, *input_shape))
+        except ValueError as error:
+            if "reshape" not in str(error):
+                raise
+            return _run(model, (1, *input_shape))
 
 
 def _run(model: Module, shape: tuple[int, ...]) -> Trace:
