@@ -83,8 +83,7 @@ def test_a_number_is_typed_into_a_table_by_keyboard(gallery):
         page.wait_for_function(
             "text => [...document.querySelectorAll('.ms-convolution .ms-numbers p')].at(-1).textContent === text", arg=said
         )  # fmt: skip
-        page.wait_for_timeout(300)
-        assert field.input_value() == shown
+        page.wait_for_function("([field, shown]) => field.value === shown", arg=[field.element_handle(), shown])
     assert "1·9 + 2·0" in page.locator(".ms-convolution .formula").all_inner_texts()[1]
     gallery.picture("convolution-numbers")
 
