@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import to_device
+from ..autograd import unwrap
 from ..functional.padding import _positions
 from .onnx_graph import Writer
-from .onnx_sizes import Formula, Operation
+from .onnx_sizes import Constant, Formula, Operation
 
 Beside = Sequence[Operation | None]  # the operation in each run; None where a run left it out
 
@@ -31,10 +33,29 @@ def write(w: Writer, operation: Operation, beside: Beside) -> None:
         raise TypeError(
             f"export_onnx: the operation {operation.name} cannot be exported; there are {', '.join(sorted(OPERATIONS))}"
         )
+    _require_same_constants(operation, beside)
     names = make(w, operation, beside)
     for value, name in zip(operation.outputs, names if isinstance(names, list) else [names], strict=False):
         w.names[value] = name
         w.formulas.learn(value)
+
+
+def _require_same_constants(operation: Operation, beside: Beside) -> None:
+    """Refuse an array that is another one for another image or size: it was computed off the tape, and would stay as it is."""
+    if operation.name in ("ResizeNearest", "AvgPool2d"):  # their tables and counts follow from sizes, as ONNX's own do
+        return
+    for run in beside:
+        for mine, theirs in zip(operation.inputs, run.inputs if run else (), strict=False):
+            if isinstance(mine, Constant) and not np.array_equal(_read(mine), _read(theirs), equal_nan=True):
+                raise ValueError(
+                    f"export_onnx: an array of shape {_read(mine).shape} that {operation.name} uses changes with the image or its "
+                    "size, and was not computed by operations of minisegnet.functional, so a file cannot compute it. If it "
+                    "depends on the size alone, export for one size: dynamic_size=False"
+                )
+
+
+def _read(constant: Any) -> np.ndarray:
+    return np.asarray(to_device(unwrap(constant.tensor), "cpu"))
 
 
 def _conv(w: Writer, op: Operation, beside: Beside) -> str:
@@ -111,6 +132,8 @@ def _avg_pool(w: Writer, op: Operation, beside: Beside) -> str:
     options = op.inputs[-1]
     kernel, divisor = options["kernel_size"], options["divisor_override"]
     include = int(options["count_include_pad"] or divisor is not None)
+    if divisor is not None and options["ceil_mode"]:  # ONNX divides a partial window by fewer pixels
+        raise ValueError("export_onnx: AvgPool2d with ceil_mode and divisor_override cannot be exported")
     rows, columns = options["padding"]
     mean = w.node(
         "AveragePool",
@@ -296,7 +319,7 @@ OPERATIONS: dict[str, Callable[[Writer, Operation, Beside], Any]] = {
     "BatchNormReLUEvaluation": _batch_norm_relu,
     "Cat": _cat,
     "ChannelShuffle": _shuffle,
-    "Clamp": lambda w, op, beside: _clip(*(*op.inputs[1:3], None, None)[:2], w=w, x=op.inputs[0]),
+    "Clamp": lambda w, op, beside: _clip(op.options.get("low"), op.options.get("high"), w=w, x=op.inputs[0]),
     "Conv2d": _conv,
     "Conv2dReLU": _conv_relu,
     "ConvTranspose2d": _conv_transpose,
