@@ -75,15 +75,17 @@ def test_a_number_is_typed_into_a_table_by_keyboard(gallery):
     panel.locator("button", has_text="change the numbers").press("Enter")
     field = panel.get_by_label("kernel (first channel), row 0, column 0")
     for typed, shown, said in (("9", "9", ""), ("d", "9", "“d” is not a number: 9 stays.")):
-        field.focus()
-        page.keyboard.press(typed)  # "d" twice is a shortcut of JupyterLab: it deletes the cell
-        page.keyboard.press(typed)
-        page.keyboard.press("Backspace")
-        page.keyboard.press("Enter")
-        page.wait_for_function(
-            "text => [...document.querySelectorAll('.ms-convolution .ms-numbers p')].at(-1).textContent === text", arg=said
-        )  # fmt: skip
-        page.wait_for_function("([field, shown]) => field.value === shown", arg=[field.element_handle(), shown])
+        for _ in range(5):  # on a busy machine the panel may be drawn again between two keys: then type once more
+            field.focus()
+            page.keyboard.press(typed)  # "d" twice is a shortcut of JupyterLab: it deletes the cell
+            page.keyboard.press(typed)
+            page.keyboard.press("Backspace")
+            page.keyboard.press("Enter")
+            page.wait_for_timeout(1000)
+            words = page.locator(".ms-convolution .ms-numbers p").last.text_content()
+            if (words, field.input_value()) == (said, shown):
+                break
+        assert (words, field.input_value()) == (said, shown)
     assert "1·9 + 2·0" in page.locator(".ms-convolution .formula").all_inner_texts()[1]
     gallery.picture("convolution-numbers")
 
