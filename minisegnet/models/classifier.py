@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import nn
 from ..autograd import Tensor
+from .base import Model
 from .blocks import Encoder, he_initialization
 
 
@@ -28,7 +29,7 @@ def check_output_stride(model: str, output_stride: Any) -> None:
         raise ValueError(f"{model}: output_stride must be 8, 16 or 32, got {output_stride!r}")
 
 
-class Classifier(nn.Module):
+class Classifier(Model):
     """One score a class for each image: (N, C, H, W) to (N, K), for images of any size.
 
     Parameters
@@ -38,8 +39,6 @@ class Classifier(nn.Module):
     num_classes : scores an image, K
     dropout : probability of dropout before the last layer, while training
     """
-
-    config: dict[str, Any]
 
     def __init__(self, encoder: Encoder, in_channels: int, num_classes: int, dropout: float = 0.0):
         super().__init__()

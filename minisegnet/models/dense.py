@@ -11,19 +11,13 @@ import numpy as np
 from .. import functional as F
 from ..arrays import to_device
 from ..autograd import Tensor, no_grad, unwrap
-from ..nn import Module
 from ..shapes import ReceptiveField
+from .base import Model
 
 
-class DensePrediction(Module):
-    """A network from (N, C, H, W) to (N, K, H', W'). Its models set the attributes and, where the rules differ, the methods.
+class DensePrediction(Model):
+    """A network from (N, C, H, W) to (N, K, H', W'). Its models set the attributes and, where the rules differ, the methods."""
 
-    ``config`` holds the arguments that make the same network again; ``models.save`` writes them with the weights.
-    """
-
-    config: dict[str, Any]
-    in_channels: int
-    num_classes: int
     padding: str = "same"
 
     @property

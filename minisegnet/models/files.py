@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import storage
+from .. import __version__, storage
 from ..nn import init
-from .classifier import Classifier
+from ..nn.module import at_most_parameters
+from .base import Model
 from .deconvnet import DeconvNet
 from .dense import DensePrediction
 from .dilated import DeepLab, DilatedNet
@@ -40,26 +42,24 @@ ARCHITECTURES: dict[str, Any] = {
     "ShuffleNet": ShuffleNet,
     "UNet": UNet,
 }
+LARGEST_COUNT = 4096  # of layers, pixels of a window and the like; channels may be as many as an array has
 PRETRAINED = Path(__file__).parent / "pretrained"
 
 
-def save(model: DensePrediction | Classifier | PatchClassifier, path: Any, about: dict[str, Any] | None = None) -> None:
-    """Write weights, buffers and architecture to a ``.safetensors`` file, whole or not at all.
-
-    Parameters
-    ----------
-    about : anything JSON can hold: where the weights come from, what they reached
-    """
+def save(model: Model, path: Any, about: dict[str, Any] | None = None) -> None:
+    """Write weights, buffers and architecture to a ``.safetensors`` file, whole or not at all; see ``Model.save``."""
     name = type(model).__name__
     if ARCHITECTURES.get(name) is not type(model):
         raise TypeError(
             f"save: there is no way to build a {name} again from a file; one of {', '.join(ARCHITECTURES)} can be"
         )
+    about = getattr(model, "about", {}) if about is None else about
     metadata = {
         "format": FORMAT,
+        "version": __version__,
         "architecture": name,
         "config": json.dumps(model.config),
-        "about": json.dumps(about or {}),
+        "about": json.dumps(about),
     }
     storage.save_safetensors(path, model.state_dict(), metadata)
 
@@ -85,14 +85,19 @@ def load(path: Any) -> Any:
         )
     try:
         config, about = json.loads(metadata["config"]), json.loads(metadata.get("about", "{}"))
-        largest = max((n for array in arrays.values() for n in array.shape), default=0)
-        if not isinstance(config, dict) or any(isinstance(v, int) and v > max(largest, 128) for v in config.values()):
-            raise ValueError(f"its configuration {config} does not fit its arrays")
-        with init.no_draws():
+        if not isinstance(config, dict):
+            raise ValueError("its configuration is not a table of arguments")
+        largest = max([LARGEST_COUNT, *(n for array in arrays.values() for n in array.shape)])
+        if any(n > largest for n in _numbers(config)):
+            raise ValueError("its configuration has a number that fits none of its arrays")
+        # Whatever the configuration says: not many more numbers than the file holds (some layers are replaced as they are made).
+        with init.no_draws(), at_most_parameters(2 * sum(array.size for array in arrays.values())):
             model = ARCHITECTURES[architecture](**config)
         model.load_state_dict(arrays)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: the model cannot be built from this file: {error}") from error
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, MemoryError) as error:
+        written = f" (written by version {metadata['version']}, this is {__version__})" if "version" in metadata else ""
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path}: the model cannot be built from this file{written}: {reason}") from error
     model.about = about
     return model.eval()
 
@@ -100,6 +105,15 @@ def load(path: Any) -> Any:
 def pretrained_names() -> list[str]:
     """Return the names of the networks that come with the package."""
     return sorted(p.stem for p in PRETRAINED.glob("*.safetensors"))
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Yield the numbers in what JSON gave, however deep."""
+    if isinstance(value, (list, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(part)
+    elif isinstance(value, (int, float)):
+        yield value
 
 
 def load_pretrained(name: str = "nuclei") -> DensePrediction:

@@ -30,13 +30,14 @@ from ..functional import cat, pad
 from ..functional.checks import images as as_images
 from ..functional.checks import unbatch
 from ..shapes import ReceptiveField
+from .base import Model
 from .blocks import he_initialization
 from .classifier import check_count
 
 BORDERS = ("valid", "reflect", "zeros")
 
 
-class PatchClassifier(nn.Module):
+class PatchClassifier(Model):
     """One score a class for the middle pixel of each patch.
 
     Parameters
@@ -51,8 +52,6 @@ class PatchClassifier(nn.Module):
 
     Input (N, C, P, P) float32, output (N, K) scores.
     """
-
-    config: dict[str, Any]
 
     def __init__(
         self,

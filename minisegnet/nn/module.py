@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ..arrays import device_of, to_device
 from ..autograd import Tensor, unwrap
+
+
+class _Room(threading.local):
+    """How many numbers this thread's new parameters may have in all, and how many are left; None means any number."""
+
+    most: int | None = None
+    left = 0
+
+
+_room = _Room()
+
+
+@contextmanager
+def at_most_parameters(count: int) -> Iterator[None]:
+    """``with at_most_parameters(n):`` a network that would have more is stopped by a ValueError, before it takes the memory."""
+    before, (_room.most, _room.left) = (_room.most, _room.left), (count, count)
+    try:
+        yield
+    finally:
+        _room.most, _room.left = before
 
 
 class Parameter(Tensor):
@@ -18,6 +40,10 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any, requires_grad: bool = True):
         super().__init__(data, requires_grad)
+        if _room.most is not None:
+            _room.left -= self.numel()
+            if _room.left < 0:
+                raise ValueError(f"the network would have more than {_room.most:,} parameters")
 
 
 class Module:

@@ -1,4 +1,4 @@
-"""U-Net: the twin in PyTorch, prediction of any size, models on disk; the paper's numbers are in tests/facts/test_07_unet.py."""
+"""U-Net: the twin in PyTorch, prediction of any size; the paper's numbers are in tests/facts/test_07_unet.py."""
 
 import importlib.util
 import json
@@ -166,58 +166,3 @@ def test_predict_agrees_with_forward_and_keeps_modes(rng):
 def test_predict_names_what_is_wrong(image, error, message):
     with pytest.raises(error, match=message):
         models.UNet(3, 2, base_channels=2, depth=1).predict(image)
-
-
-def test_models_on_disk(tmp_path, rng):
-    net = models.UNet(3, 2, base_channels=3, depth=2, dropout=0.25)
-    net(rng.random((2, 3, 16, 16), dtype=np.float32))
-    path = tmp_path / "net.safetensors"
-    models.save(net, path, about={"dice": 0.9})
-    again = models.load(path)
-    assert not again.training
-    assert again.config == net.config
-    assert again.about == {"dice": 0.9}
-    x = rng.random((1, 3, 16, 16), dtype=np.float32)
-    np.testing.assert_array_equal(again(x).data, net.eval()(x).data)
-    assert os.listdir(tmp_path) == ["net.safetensors"]
-
-
-def test_files_that_are_not_our_models(tmp_path):
-    net = models.UNet(3, 2, base_channels=3, depth=1)
-    path = tmp_path / "net.safetensors"
-
-    def write(**changes):
-        metadata = {"format": "minisegnet-model-1", "architecture": "UNet", "config": json.dumps(net.config), **changes}
-        storage.save_safetensors(path, net.state_dict(), metadata)
-
-    write(format="other")
-    with pytest.raises(ValueError, match=r"net.safetensors: not a model written by minisegnet"):
-        models.load(path)
-    write(architecture="os.system")
-    with pytest.raises(ValueError, match=r"unknown architecture 'os.system'"):
-        models.load(path)
-    for config in (
-        "[1",
-        "3",
-        '{"in_channels": 3}',
-        json.dumps({**net.config, "depth": 2}),
-        json.dumps({**net.config, "base_channels": 10**9}),
-    ):
-        write(config=config)
-        with pytest.raises(ValueError, match=r"net.safetensors: the model cannot be built"):
-            models.load(path)
-    write()
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-7])
-    with pytest.raises(ValueError, match=r"net.safetensors"):
-        models.load(path)
-    with pytest.raises(FileNotFoundError):
-        models.load(tmp_path / "nowhere.safetensors")
-    with pytest.raises(TypeError, match="no way to build a Sequential"):
-        models.save(nn.Sequential(), path)
-    assert path.read_bytes() == whole[:-7]
-
-
-def test_pretrained_names_are_checked():
-    with pytest.raises(ValueError, match="name must be one of"):
-        models.load_pretrained("cats")
