@@ -153,7 +153,7 @@ class _Blur:
         self.reach = reach
 
     def __repr__(self):
-        return f"a net that sees {self.reach} pixels far"
+        return f"a net that sees {self.reach} pixel{'s' * (self.reach > 1)} far"
 
     def __call__(self, x):
         n = self.reach
@@ -272,7 +272,7 @@ TILES = Exercise(
     task="""`net` takes an array (C, h, w) and returns (K, h, w): it pads inside, so near its border it knows less. Return its
 answer for an `image` (C, H, W) in tiles: mirror the image by `margin` pixels on each side (`np.pad`, `mode="reflect"`), give
 `net` windows of `tile + 2 * margin` pixels, keep the middle `tile` by `tile` of each answer, and put these together, (K, H, W).
-H and W are multiples of `tile`.""",
+H and W are multiples of `tile`, and `margin` may be 0.""",
     solve=tiled,
     cases=_pictures,
     tolerance=1e-6,

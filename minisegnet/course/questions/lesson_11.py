@@ -43,16 +43,16 @@ def recall_down_and_up_again() -> Question:
 
 def published_takes_512() -> Question:
     """Ask what the published net does with 512 pixels: the lecture's any size."""
-    right = "It cannot be computed as published: some pooling meets an odd side."
+    right = "nothing, as published: one pooling meets an odd side"
     return quiz.option(
         "The published net has no padding and halves four times. It turns 572 by 572 pixels into 388 by 388. What does "
         "it make of 512 by 512?",
         {
             "512 by 512: it is fully convolutional, any size works": "There is no dense layer, so no weight depends on "
             "a size. But each 3x3 takes two rows away.",
-            "328 by 328: 184 less": "184 less would be right if it went through. Follow the sides: 512, 508, 254, 250, "
-            "125, 121.",
-            "388 by 388, as always": "Nothing in a convolution knows of 388: less comes out when less goes in.",
+            "328 by 328: it loses 184, as it does of 572": "184 less would be right if it went through. "
+            "Follow the sides: 512, 508, 254, 250, 125, 121.",
+            "388 by 388: that is the size it gives": "Nothing in a convolution knows of 388: less comes out when less goes in.",
             right: "512, 508, 254, 250, 125, 121: and 121 rows have no halves. The next that works is 524.",
         },
         answer=right,
@@ -114,18 +114,18 @@ def output_of_two_levels() -> Question:
 def weight_between_two_cells() -> Question:
     """Ask for the border term at a pixel."""
     return quiz.number(
-        "A pixel lies 3 pixels from one cell and 7 from another. How large is its border term, 10 · exp(-(d1 + d2)² / "
+        "A pixel lies 2 pixels from one cell and 6 from another. How large is its border term, 10 · exp(-(d1 + d2)² / "
         "(2 · 5²))? One decimal will do.",
-        answer=1.35,
+        answer=2.78,
         tolerance=0.06,
-        explain="10 · exp(-100 / 50) = 10 · exp(-2) = 1.4.",
+        explain="10 · exp(-64 / 50) = 10 · exp(-1.28) = 2.8.",
         wrong={
-            8.4: "You took the nearest cell alone, 3² = 9. The sum of both distances is squared.",
-            4.9: "You took the nearest cell twice, (3 + 3)². The second distance is to *another* cell.",
-            3.1: "You added the squares, 9 + 49. First add, then square.",
-            0.1: "(3 + 7)² is 100, and 2 · 5² is 50.",
+            9.2: "You took the nearest cell alone, 2² = 4. The sum of both distances is squared.",
+            7.3: "You took the nearest cell twice, (2 + 2)². The second distance is to *another* cell.",
+            4.5: "You added the squares, 4 + 36. First add, then square.",
+            0.8: "(2 + 6)² is 64, and 2 · 5² is 50, not 25.",
         },
-        otherwise="(3 + 7)² = 100, over 50.",
+        otherwise="(2 + 6)² = 64, over 50.",
         label="Exit ticket.",
     )
 
@@ -135,12 +135,14 @@ def any_size() -> Question:
     right = "Mirror it at its border up to 1008 by 704, predict, and cut the map to 1000 by 700."
     return quiz.option(
         "A U-Net of today (padding, four halvings) learned on nuclei of some 20 pixels. A picture has 1000 by 700 "
-        "pixels. What do you do?",
+        "pixels, and each of them shall get a label. What do you do?",
         {
-            "Nothing: a fully convolutional net takes any size.": "700 halves to 350, 175, and then a row is lost: what "
-            "comes up does not fit its skip.",
-            "Resize it to 512 by 512.": "Then a nucleus is half as wide as those it learned from, and squeezed besides.",
-            "Cut off 8 rows and 12 columns.": "That runs, but their pixels never get a label.",
+            "Put it in as it is: the net is fully convolutional, and the map has 1000 by 700.": "700 halves to "
+            "350, 175, and then a row is lost: what comes up does not fit its skip.",
+            "Resize it to 512 by 512, predict, and resize the map to 1000 by 700.": "Then a nucleus is half as wide as those it "
+            "learned from, and squeezed besides.",
+            "Cut off 8 rows and 12 columns, so that it has 992 by 688, and predict.": "That runs, but their "
+            "pixels never get a label.",
             right: "Everything keeps its size, all pixels get a label, and 1008 and 704 are multiples of 16.",
         },
         answer=right,
