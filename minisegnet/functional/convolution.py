@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import array_module, channels_first, channels_last, is_channels_last
+from ..arrays import array_module, channels_first, is_channels_last
 from ..autograd import Context, Function, Tensor
 from ..backend import kernels_for
 from ..kernels.buffers import empty
@@ -76,8 +76,6 @@ class ConvTranspose2d(Function):
     def backward(ctx: Context, grad_output: Any) -> Any:
         (input, weight), kernels, geometry = ctx.saved_tensors, ctx.kernels, ctx.geometry
         need_input, need_weight, need_bias, *_ = ctx.needs_input_grad
-        if isinstance(grad_output, np.ndarray):
-            grad_output = channels_first(channels_last(grad_output))  # as the kernels read it, once for all of them
         grad_input = None
         if need_input:
             h, w = input.shape[

@@ -338,7 +338,16 @@ def test_phases_of_strided_gradients(kernel, stride, padding):
 
 
 CHOICES = {  # geometry: the algorithm of each direction
-    "3x3, fifteen channels": (Case((2, 15, 32, 32), (16, 15, 3, 3), padding=(1, 1), dtype=np.float32), ["direct"] * 3),
+    "3x3, some and many": (Case((2, 8, 32, 32), (16, 8, 3, 3), padding=(1, 1), dtype=np.float32), ["winograd"] * 3),
+    "3x3, some and some": (Case((2, 8, 32, 32), (15, 8, 3, 3), padding=(1, 1), dtype=np.float32), ["direct"] * 3),
+    "3x3, few to many": (
+        Case((2, 7, 32, 32), (16, 7, 3, 3), padding=(1, 1), dtype=np.float32),
+        ["direct", "winograd", "direct"],
+    ),
+    "3x3, many to few": (
+        Case((2, 16, 32, 32), (2, 16, 3, 3), padding=(1, 1), dtype=np.float32),
+        ["winograd", "direct", "shifts"],
+    ),
     "3x3, many channels": (Case((2, 32, 32, 32), (48, 32, 3, 3), padding=(1, 1), dtype=np.float32), ["winograd"] * 3),
     "3x3, few tiles": (
         Case((1, 48, 8, 4), (48, 48, 3, 3), padding=(1, 1), dtype=np.float32),
@@ -351,7 +360,7 @@ CHOICES = {  # geometry: the algorithm of each direction
         Case((1, 48, 9, 9), (48, 48, 3, 3), (1, 1), (4, 4), (4, 4), dtype=np.float32),
         ["direct"] * 3,
     ),
-    "an image": (Case((1, 3, 9, 9), (16, 3, 3, 3), padding=(1, 1), dtype=np.float32), ["direct", "shifts", "direct"]),
+    "an image": (Case((1, 3, 9, 9), (15, 3, 3, 3), padding=(1, 1), dtype=np.float32), ["direct", "shifts", "direct"]),
     "few channels": (Case((1, 6, 5, 5), (6, 6, 3, 3), dtype=np.float32), ["shifts"] * 3),
     "eight channels": (Case((1, 8, 5, 5), (8, 8, 3, 3), dtype=np.float32), ["direct"] * 3),
     "a head": (Case((1, 8, 5, 5), (2, 8, 1, 1), dtype=np.float32), ["direct"] * 3),

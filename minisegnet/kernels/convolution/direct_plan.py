@@ -178,7 +178,7 @@ def _plan(
         amount = 1, PIXELS
     elif not inside:  # a band is copied, and the rows around it with it: it had better be high
         fitting = BAND // (4 * max(read[0] * row * total, write[0] * result[2] * result[3]))
-        amount = max(1, 4 * PIXELS // size[1], min(fitting, images * size[0] // TASKS)), size[1]
+        amount = max(reach[0], PIXELS // size[1], min(fitting, images * size[0] // TASKS)), size[1]
     jobs = image[0] * -(-size[0] // amount[0]) * -(-size[1] // amount[1])
     panels = len(table) * weights.groups * -(-outputs // COLUMNS)
     parts = 1 if jobs >= TASKS else min(panels, -(-TASKS // max(jobs, 1)))

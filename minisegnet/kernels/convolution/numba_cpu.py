@@ -4,7 +4,7 @@ The meaning of every parameter is in ``reference.py``. Images come and go as (N,
 An algorithm is a function with its kernel's signature (and, forward, a floor: 0 makes a ReLU); ``ALGORITHMS`` names them,
 ``choose`` picks one, a caller may ask for one by name:
 
-- "winograd" (``numba_cpu_winograd.py``): 3x3, stride 1, float32, sixteen channels or more: a quarter of the multiplications;
+- "winograd" (``numba_cpu_winograd.py``): 3x3, stride 1, float32, eight to sixteen channels or more: a quarter of the products;
 - "direct" (``numba_cpu_direct.py``): any convolution in float32, as matrix products that never build their matrix;
 - "depthwise" (``numba_cpu_depthwise.py``): every filter reads one channel;
 - "shifts" (``numba_cpu_shifts.py``): any convolution, as a weighted sum of shifted planes: float64, and few channels.
@@ -37,7 +37,7 @@ NEEDS = {
     "direct": 'float32; "shifts" sums float64 as directly',
 }
 FEW = 7  # channels below which the register block of eight columns runs mostly empty
-MANY = 16  # channels from which on the multiplications that Winograd saves outweigh its transforms
+SOME, MANY = 8, 16  # channels from which on the products that Winograd saves outweigh its transforms: where both have some and one many
 TILES = 8  # tiles below which Winograd's sums over tiles do not pay for their way back
 
 
@@ -73,13 +73,14 @@ def choose(
     if dtype != np.float32:
         return "shifts"
     channels, outputs = weight[1], weight[0] // groups
+    read, written = (outputs, channels) if direction == "conv2d_grad_input" else (channels, outputs)
     if fits("winograd", dtype, weight, stride, dilation, groups):
         tiles = images * winograd.tiles(size[0], dilation[0]) * winograd.tiles(size[1], dilation[1])
         full = images * size[0] * size[1] > 0.5 * 16 * tiles  # of each tile's sixteen pixels, more than half are wanted
-        if min(channels, outputs) >= MANY and full and (tiles >= TILES or direction != "conv2d_grad_weight"):
+        both = min(read, written) >= SOME and max(read, written) >= MANY
+        if full and (both and tiles >= TILES if direction == "conv2d_grad_weight" else both or read >= MANY):
             return "winograd"
-    columns = channels if direction == "conv2d_grad_input" else outputs
-    return "direct" if columns >= FEW or weight[2:] == (1, 1) else "shifts"
+    return "direct" if written >= FEW or weight[2:] == (1, 1) else "shifts"
 
 
 def _serving(

@@ -152,7 +152,7 @@ def _multiply(x, panels, start, jumps, table, read, write, corner, around, amoun
             row, source = width, flat_x
             origin = ((image * height + top * read[0] + corner[0]) * width + corner[1]) * channels
         some_sums = np.empty(0 if outputs == padded else band * chunk * 16 + 16, np.float32)
-        for panel in range(part * panels_all // parts, (part + 1) * panels_all // parts):
+        for panel in range(part, panels_all, parts):  # some of each phase: these differ in how many places they read
             phase = panel // (groups * blocks)
             group = (panel - phase * groups * blocks) // blocks
             block = panel - (phase * groups + group) * blocks
