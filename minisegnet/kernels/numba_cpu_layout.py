@@ -42,7 +42,7 @@ def channels_last(array: np.ndarray) -> np.ndarray:
 
 
 def _square_py(a, a0, a_row, rows, b, b0, b_row):
-    """b[b0 + j * b_row + i] = a[a0 + i * a_row + j] for i, j < 8; flat float32 arrays. Row ``rows - 1`` stands for those after it."""
+    """b[b0 + j * b_row + i] = a[a0 + i * a_row + j] for i, j < 8; flat float32 arrays; row ``rows - 1`` stands for later ones."""
     for j in range(SIDE):
         for i in range(SIDE):
             b[b0 + j * b_row + i] = a[a0 + min(i, rows - 1) * a_row + j]

@@ -12,44 +12,24 @@ A chunk counts as done when a mark has been written after it: a chunk that was t
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import os
-import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..data.tiling import cut_axis
 from ..kernels.threads import share_processors
 from ..models import DensePrediction, load, save
+from .result import Job, Tile, digest_of_network, digest_of_slide, finish, mark, marks, prepare, spans
 from .slides import _import, open_slide
 
-Tile = tuple[int, int]  # the row and column of a tile
 IN_FLIGHT = 4  # tasks waiting for each worker: none waits for work, and a gigapixel is not a million tasks at once
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every task must know; small, so that it travels."""
-
-    source: str
-    level: int
-    out: str
-    output: str
-    tile: int
-    margin: int
-    multiple: int
-    valid: bool
-    weights: str  # SHA-256 of the network: how it is made, and its numbers
-    run: str  # another one each time, so that workers do not take files of an earlier run for those of this one
 
 
 def predict_slide(
@@ -100,20 +80,20 @@ def predict_slide(
         save(model, file)
         network = file.read_bytes()
     job = Job(
-        *(str(Path(source).resolve()), level, str(Path(out).resolve()), output, kept, margin),
-        *(model.stride, model.padding == "valid", _digest(model), uuid.uuid4().hex),
+        *(str(Path(source).resolve()), level, digest_of_slide(slide), str(Path(out).resolve()), output, kept, margin),
+        *(model.stride, model.padding == "valid", digest_of_network(model), uuid.uuid4().hex),
     )
-    rows, columns = _spans(job, slide.shape)
+    rows, columns = spans(job, slide.shape)
     classes = max(model.num_classes, 2) if output == "labels" else model.num_classes
-    array = _prepare(job, slide, classes, chunk=kept // model.stride * model.stride)
+    array = prepare(job, slide, classes, chunk=kept // model.stride * model.stride)
     places = [(r, c) for r in range(len(rows)) for c in range(len(columns))]
-    done = _marks(job)
+    done = marks(job)
     todo = [place for place in places if place not in done]
     with _bar(progress, len(places), len(places) - len(todo)) as advance:
         for place in _run(job, network, todo, scheduler, workers):
-            _mark(job, place)
+            mark(job, place)
             advance(1)
-    _finish(job)
+    finish(job)
     return array
 
 
@@ -121,7 +101,7 @@ def predict_tile(job: Job, network: bytes, place: Tile, processes: int = 1) -> T
     """Do one task: read, predict, write; returns its place. Safe to repeat."""
     share_processors(processes)
     model, slide, array = _model(network), _slide(job.source, job.level, job.run), _array(job.out, job.run)
-    rows, columns = _spans(job, slide.shape)
+    rows, columns = spans(job, slide.shape)
     r, c = rows[place[0]], columns[place[1]]
     window = slide.read(r.rows, c.rows).transpose(2, 0, 1).astype(np.float32) / 255  # as DensePrediction.predict does
     chances = model.probabilities(window[None])[0][:, r.keep, c.keep]
@@ -150,12 +130,6 @@ def _slide(source: str, level: int, run: str) -> Any:
 @functools.lru_cache(maxsize=4)
 def _array(out: str, run: str) -> Any:
     return _import("zarr").open_array(out, path="0", mode="r+")
-
-
-@functools.lru_cache(maxsize=4)
-def _spans(job: Job, shape: tuple[int, int, int]) -> list[list[Any]]:
-    """Return the tiles along the height and along the width."""
-    return [cut_axis(n, job.tile, job.margin, job.multiple, job.valid, job.valid) for n in shape[:2]]
 
 
 def _run(job: Job, network: bytes, todo: list[Tile], scheduler: Any, workers: int) -> Iterator[Tile]:
@@ -203,79 +177,6 @@ def _client(distributed: Any, scheduler: Any, workers: int) -> Iterator[tuple[An
             ) from error
         with client:
             yield client, 1
-
-
-def _prepare(job: Job, slide: Any, classes: int, chunk: int) -> Any:
-    """Make the result, or open what an earlier run of the same job has left."""
-    zarr, place, told = _import("zarr"), Path(job.out), asdict(job)
-    if place.exists():
-        try:
-            group = zarr.open_group(str(place), mode="r+")
-            before = group.attrs["minisegnet"]
-        except Exception as error:
-            raise ValueError(f"{place} exists and was not made by predict_slide: choose another place") from error
-        different = [name for name in told if before.get(name) != told[name] and name not in ("out", "run")]
-        if different:
-            raise ValueError(
-                f"{place} is the result of another job: {', '.join(different)} differ. Remove it, or choose another place"
-            )
-        return group["0"]
-    height, width, _ = slide.shape
-    labels = job.output == "labels"
-    shape, chunks = ((height, width), (chunk, chunk)) if labels else ((classes, height, width), (classes, chunk, chunk))
-    fresh = place.with_name(f".{place.name}.{os.getpid()}")
-    shutil.rmtree(fresh, ignore_errors=True)
-    group = zarr.create_group(
-        str(fresh), attributes={"minisegnet": told, "ome": _multiscales(place.name, slide.scale, labels)}
-    )
-    group.create_array("0", shape=shape, chunks=chunks, dtype="uint8" if labels else "float32")
-    shutil.rmtree(_folder(job), ignore_errors=True)  # marks of a result that somebody has removed since
-    os.replace(fresh, place)  # whole, or not at all
-    return zarr.open_group(str(place), mode="r+")["0"]
-
-
-def _multiscales(name: str, scale: tuple[float, float], labels: bool) -> dict[str, Any]:
-    """Return OME-Zarr's description (version 0.5) of a picture with one level."""
-    space = [{"name": axis, "type": "space"} for axis in "yx"]
-    axes = space if labels else [{"name": "c", "type": "channel"}, *space]
-    sizes = list(scale) if labels else [1.0, *scale]
-    level = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": sizes}]}
-    return {"version": "0.5", "multiscales": [{"name": name, "axes": axes, "datasets": [level]}]}
-
-
-def _digest(model: DensePrediction) -> str:
-    """Return the SHA-256 of a network."""
-    digest = hashlib.sha256(f"{type(model).__name__} {sorted(model.config.items())}".encode())
-    for name, array in model.state_dict().items():
-        digest.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _folder(job: Job) -> Path:
-    return Path(f"{job.out}.done")
-
-
-def _mark(job: Job, place: Tile) -> None:
-    """Note that a tile is on disk: a file that is there or not."""
-    _folder(job).mkdir(exist_ok=True)
-    (_folder(job) / f"{place[0]}.{place[1]}").touch()
-
-
-def _marks(job: Job) -> set[Tile]:
-    """Return the tiles that are done; all, where the job was finished."""
-    if (Path(job.out) / "0").exists() and _import("zarr").open_group(job.out, mode="r").attrs.get("complete"):
-        slide = open_slide(job.source, job.level)
-        rows, columns = _spans(job, slide.shape)
-        return {(r, c) for r in range(len(rows)) for c in range(len(columns))}
-    if not _folder(job).is_dir():
-        return set()
-    return {(int(r), int(c)) for r, c in (path.name.split(".") for path in _folder(job).iterdir())}
-
-
-def _finish(job: Job) -> None:
-    """Say in the result that it is complete, and take the marks away."""
-    _import("zarr").open_group(job.out, mode="r+").attrs["complete"] = True
-    shutil.rmtree(_folder(job), ignore_errors=True)
 
 
 @contextmanager

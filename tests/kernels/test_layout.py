@@ -1,4 +1,4 @@
-"""Images into channels-last memory: every number arrives, nothing beyond them is touched, and the plain square is the compiled one."""
+"""Images into channels-last memory: every number arrives, and nothing beyond them is touched."""
 
 import numpy as np
 import pytest

@@ -1,15 +1,13 @@
 """U-Net: the twin in PyTorch, prediction of any size; the paper's numbers are in tests/facts/test_07_unet.py."""
 
 import importlib.util
-import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import minisegnet.functional as F
-from minisegnet import models, nn, storage
+from minisegnet import models
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

@@ -17,12 +17,12 @@ def small():
 
 
 if __name__ == "__main__":
-    mark = predict._mark
+    mark = predict.mark
 
     def slowly(job, place):
         mark(job, place)
         print(place, flush=True)
         time.sleep(float(wait))
 
-    predict._mark = slowly
+    predict.mark = slowly
     predict.predict_slide(small(), source, out, tile=int(tile), scheduler=scheduler, workers=2, progress=False)

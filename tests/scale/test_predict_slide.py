@@ -175,7 +175,7 @@ def test_a_cluster_whose_worker_is_killed(slide, picture, tmp_path):
 
         from minisegnet.scale import predict
 
-        mark = predict._mark
+        mark = predict.mark
 
         def kill_once(job, place):
             mark(job, place)
@@ -184,7 +184,7 @@ def test_a_cluster_whose_worker_is_killed(slide, picture, tmp_path):
                 os.kill(pids[0], getattr(signal, "SIGKILL", signal.SIGTERM))
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(predict, "_mark", kill_once)
+            patch.setattr(predict, "mark", kill_once)
             result = predict_slide(
                 model, slide, tmp_path / "out.zarr", tile=32, scheduler=cluster.scheduler_address, progress=False
             )
@@ -199,6 +199,14 @@ def test_processes_of_this_machine(slide, picture, tmp_path):
     process.stdout.close()
     result = zarr.open_group(str(tmp_path / "out.zarr"), mode="r")["0"]
     np.testing.assert_array_equal(result[:], network().predict(picture, tile=32).argmax(0))
+
+
+def test_a_slide_that_was_replaced_is_noticed(slide, picture, tmp_path):
+    predict_slide(network(), slide, tmp_path / "out.zarr", tile=64, progress=False)
+    array = zarr.open_array(str(slide), mode="r+")
+    array[-3, 5] = 255 - array[-3, 5]
+    with pytest.raises(ValueError, match=r"out.zarr is the result of another job: pixels differ. Remove it"):
+        predict_slide(network(), slide, tmp_path / "out.zarr", tile=64, progress=False)
 
 
 def test_the_command(slide, picture, tmp_path, capsys):

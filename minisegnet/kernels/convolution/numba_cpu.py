@@ -37,7 +37,7 @@ NEEDS = {
     "direct": 'float32; "shifts" sums float64 as directly',
 }
 FEW = 7  # channels below which the register block of eight columns runs mostly empty
-SOME, MANY = 8, 16  # channels from which on the products that Winograd saves outweigh its transforms: where both have some and one many
+SOME, MANY = 8, 16  # where both have some channels and one has many, what Winograd saves outweighs its transforms
 TILES = 8  # tiles below which Winograd's sums over tiles do not pay for their way back
 
 

@@ -100,7 +100,7 @@ def _to_lines_py(numbers, first, count, classes, planes, lines):
         for block in range(0, classes, SIDE):
             k = min(block, classes - SIDE)  # the last square overlaps the one before
             for i in range(0, whole, SIDE):
-                _square(numbers, first + i * classes + k, classes, flat, k * size + i, size)
+                _square(numbers, first + i * classes + k, classes, SIDE, flat, k * size + i, size)
     for i in range(whole if classes >= SIDE else 0, count):
         pixel = numbers[first + i * classes : first + (i + 1) * classes]
         for k in range(classes):
@@ -127,7 +127,7 @@ def _from_lines_py(lines, first, count, classes, planes, numbers):
         for block in range(0, classes, SIDE):
             k = min(block, classes - SIDE)
             for i in range(0, whole, SIDE):
-                _square(flat, k * size + i, size, numbers, first + i * classes + k, classes)
+                _square(flat, k * size + i, size, SIDE, numbers, first + i * classes + k, classes)
     for i in range(whole if classes >= SIDE else 0, count):
         pixel = numbers[first + i * classes : first + (i + 1) * classes]
         for k in range(classes):
