@@ -132,13 +132,14 @@
     const best = Array(blocks.length + 1).fill(null);
     best[blocks.length] = { cost: 0, next: null };
     for (let i = blocks.length - 1; i >= 0; i--) {
-      let atNormal = 0, atSmall = 0;
+      let atNormal = 0, atSmall = 0, whole = 0; // whole: small, and pictures no smaller than the type
       for (let j = i; j < blocks.length; j++) {
         atNormal += normal[j];
+        whole += small[j];
         atSmall += blocks[j].picture ? PICTURE * small[j] : small[j];
         if (atSmall > HEIGHT && j > i) break;
         const shrunk = Math.max(0, atNormal / HEIGHT - 1), empty = Math.max(0, 1 - atNormal / HEIGHT);
-        let cost = 1 + 1.6 * Math.min(shrunk, 1) + 0.9 * empty ** 2 + best[j + 1].cost;
+        let cost = 1 + 1.6 * Math.min(shrunk, 1) + 4 * Math.max(0, whole / HEIGHT - 1) + 0.9 * empty ** 2 + best[j + 1].cost;
         if (j + 1 < blocks.length) cost += blocks[j].heading ? NEVER : blocks[j + 1].cost;
         if (!best[i] || cost < best[i].cost) best[i] = { cost, next: j + 1 };
       }
@@ -172,6 +173,7 @@
     shrinkType(SMALLEST);
     if (pictures.length) shrinkPictures(0.4);
     shrinkType(0.4);
+    inner.querySelectorAll("details").forEach(d => (d.open = false)); // measured open; an answer is opened by a click
     inner.dataset.type = type.toFixed(2);
     inner.dataset.picture = picture.toFixed(2);
   }
