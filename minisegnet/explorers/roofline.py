@@ -1,6 +1,6 @@
 """Explorer: the roofline. What does a layer wait for, arithmetic or memory, and what would a faster processor change?
 
-S. Williams, A. Waterman, D. Patterson: Roofline (2009), section 3: at most min(peak, operations a byte times bandwidth).
+S. Williams, A. Waterman, D. Patterson: Roofline (2009), "The Roofline model": at most min(peak, operations a byte times bandwidth).
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Geometry(NamedTuple):
 
     @property
     def out(self) -> int:
-        """The output's size (Dumoulin and Visin, 2016, section 4)."""
+        """The output's size (Dumoulin and Visin, 2016, chapter 4)."""
         one = (1, 1)
         return conv_transpose_output_size(
             (self.n, 1), (self.k, 1), (self.s, 1), (self.p, 0), (self.extra, 0), one

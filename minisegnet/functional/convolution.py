@@ -138,7 +138,7 @@ def conv2d(
 
     Returns
     -------
-    (N, O, OH, OW), OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1 (Dumoulin and Visin, 2016, section 2).
+    (N, O, OH, OW), OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1 (Dumoulin and Visin, 2016, chapter 2).
 
     Raises
     ------
@@ -216,7 +216,7 @@ def conv_transpose2d(
     Returns
     -------
     (N, O, OH, OW), OH = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1
-    (Dumoulin and Visin, 2016, section 4).
+    (Dumoulin and Visin, 2016, chapter 4).
     """
     x, single = images(input, "conv_transpose2d")
     groups = _groups(groups)

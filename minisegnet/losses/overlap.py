@@ -135,7 +135,7 @@ def tversky_loss(
     per : "batch" or "sample"
         Sum over the pixels of the whole batch (steadier: an image without the class does no harm), or of each image.
     squared : bool
-        Whether the denominator sums squares, as in V-Net (Milletari et al., 2016, eq. 3).
+        Whether the denominator sums squares, as in V-Net (Milletari et al., 2016, section 3).
     activation : "softmax", "sigmoid" or None
         How scores become probabilities; None where they are already.
     ignore_index : int

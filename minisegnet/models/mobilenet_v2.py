@@ -94,7 +94,7 @@ class MobileNetV2Encoder(Encoder):
             stages.append(nn.Sequential(*layers))
         outputs = [scaled(rows[-1][1], width) for rows in STAGES]
         if last:
-            outputs[-1] = scaled(LAST, max(width, 1.0))  # thinner nets keep it (section 6.1)
+            outputs[-1] = scaled(LAST, max(width, 1.0))  # thinner nets keep it (section 4)
             stages[-1] = nn.Sequential(*stages[-1], *_conv(before, outputs[-1], 1))
         super().__init__(stages, outputs, [pace.total for pace in steps])
 

@@ -446,13 +446,13 @@ question("one-by-one")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Papers
 #
-# - V. Dumoulin, F. Visin: *A guide to convolution arithmetic for deep learning*, arXiv 1603.07285 (2016), sections 1 and 2:
+# - V. Dumoulin, F. Visin: *A guide to convolution arithmetic for deep learning*, arXiv 1603.07285 (2016), chapters 1 and 2:
 #   the size formula case by case, with pictures.
 # - Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: *Gradient-based learning applied to document recognition*, Proceedings of the
 #   IEEE 86 (1998), section II.A: why shared weights.
 # - M. Lin, Q. Chen, S. Yan: *Network in network*, ICLR 2014, section 3: the 1x1 convolution.
-# - K. Chellapilla, S. Puri, P. Simard: *High performance convolutional neural networks for document processing*, 2006,
-#   section 3: im2col ("unrolling").
+# - K. Chellapilla, S. Puri, P. Simard: *High performance convolutional neural networks for document processing*, 2006:
+#   im2col ("unrolling").
 
 # %% [markdown]
 # ## Further: how many products?

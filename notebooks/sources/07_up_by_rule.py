@@ -711,7 +711,7 @@ question("what-switches-bring")
 # ## Papers
 #
 # - H. Noh, S. Hong, B. Han: *Learning deconvolution network for semantic segmentation*, ICCV 2015, section 3.2 (unpooling, and the
-#   layers behind it), 4.3 (six days).
+#   layers behind it), and the details of the implementation, among the experiments (six days).
 # - V. Badrinarayanan, A. Kendall, R. Cipolla: *SegNet: a deep convolutional encoder-decoder architecture for image segmentation*,
 #   PAMI 2017, section 3 (switches, and their two bits).
 # - M. Zeiler, R. Fergus: *Visualizing and understanding convolutional networks*, ECCV 2014, section 2.1: where switches come

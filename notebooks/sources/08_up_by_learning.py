@@ -616,7 +616,7 @@ question("what-transposed-means")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Papers
 #
-# - V. Dumoulin, F. Visin: *A guide to convolution arithmetic for deep learning*, arXiv 1603.07285 (2016), section 4: every
+# - V. Dumoulin, F. Visin: *A guide to convolution arithmetic for deep learning*, arXiv 1603.07285 (2016), chapter 4: every
 #   case as an ordinary convolution with zeros between.
 # - J. Long, E. Shelhamer, T. Darrell: *Fully convolutional networks for semantic segmentation*, CVPR 2015, section 3.3:
 #   upsampling is backwards strided convolution.

@@ -667,8 +667,8 @@ question("which-changes-the-function")
 # ## Further
 #
 # - *Many more skips:* Z. Zhou and others, *UNet++: a nested U-Net architecture for medical image segmentation*, arXiv 1807.10165
-#   (2018), section 3.
+#   (2018), section "Proposed network architecture".
 # - *A skip that is asked first:* O. Oktay and others, *Attention U-Net: learning where to look for the pancreas*, arXiv 1804.03999
-#   (2018), section 2.
+#   (2018), "Attention gates for image analysis".
 # - *Are skips needed at all?* M. Drozdzal and others, *The importance of skip connections in biomedical image segmentation*,
-#   arXiv 1608.04117 (2016), section 3, trains with and without the long and the short ones.
+#   arXiv 1608.04117 (2016), trains with and without the long and the short ones.

@@ -595,7 +595,7 @@ question("too-good-to-be-true")
 #   Quantitative Cytology and Histology 23 (2001), section "Theory": stains add in optical density; `jitter_stain` uses it.
 # - S. Kapoor, A. Narayanan: *Leakage and the reproducibility crisis in machine-learning-based science*, Patterns 4 (2023),
 #   section on kinds of leakage: test samples that are not independent of the training's.
-# - L. Vincent, P. Soille: *Watersheds in digital spaces*, IEEE TPAMI 13 (1991), section III: flooding.
+# - L. Vincent, P. Soille: *Watersheds in digital spaces*, IEEE TPAMI 13 (1991): flooding ("immersion").
 
 # %% [markdown]
 # ## Further: the capstone

@@ -683,13 +683,13 @@ question("why-loops-are-slow")
 # ## Papers
 #
 # - S. Williams, A. Waterman, D. Patterson: *Roofline: an insightful visual performance model*, Communications of the ACM
-#   52 (2009), section 3: the formula and its picture.
-# - A. Lavin, S. Gray: *Fast algorithms for convolutional neural networks*, arXiv 1509.09308 (CVPR 2016), sections 4.1 to
-#   4.3: F(2x2, 3x3) with the matrices above, F(4x4, 3x3), and what is lost in digits.
+#   52 (2009), section "The Roofline model": the formula and its picture.
+# - A. Lavin, S. Gray: *Fast algorithms for convolutional neural networks*, arXiv 1509.09308 (CVPR 2016), section 4.1:
+#   F(2x2, 3x3) with the matrices above; section 4.3: F(4x4, 3x3); what is lost in digits is among the experiments.
 # - K. Goto, R. van de Geijn: *Anatomy of high-performance matrix multiplication*, ACM Transactions on Mathematical
-#   Software 34 (2008), section 5: which pieces fit which cache.
-# - S. Chetlur and others: *cuDNN: efficient primitives for deep learning*, arXiv 1410.0759 (2014), section 3: im2col
-#   on a GPU, without writing the columns down.
+#   Software 34 (2008): which pieces fit which cache.
+# - S. Chetlur and others: *cuDNN: efficient primitives for deep learning*, arXiv 1410.0759 (2014), section "Implementation":
+#   im2col on a GPU, without writing the columns down.
 
 # %% [markdown]
 # ## Further: where the matrices come from
