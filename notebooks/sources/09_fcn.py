@@ -39,7 +39,7 @@ question("recall-one-by-one")
 # %% [markdown]
 # ## What you will be able to do
 #
-# - **Explain** what limits how fine a map can be, and **show** by an experiment that it is not the training.
+# - **Explain** what limits how fine a map can be, and **show** it by an experiment.
 # - **Build** a skip: scores from a shallower layer, brought to their place and added.
 # - **Derive** the crop offsets of an FCN, the published 19; 5, 27; 5, 9, 31 among them, from its layers.
 # - **Calculate** what a skip costs.
@@ -197,7 +197,8 @@ figures.gallery([colored(m) for m in maps.values()], list(maps), [near_edges(m) 
 # places. It is not the training that is at its end, it is the grid. (The bar on the left of the third map lies on the ball,
 # which nobody labelled, so that nothing there is wrong.)
 #
-# How would closer scores do? Let us cheat again, with twice and with four times as many along each side.
+# How would closer scores do? Let us cheat again, with twice and with four times as many along each side. (Their crops, 24 and
+# 28, wait for the same explanation as the 16.)
 
 # %%
 for n, stride, crop in [(14, 16, 24), (30, 8, 28)]:
@@ -314,7 +315,7 @@ figures.gallery([colored(m) for m in sides.values()], list(sides), [near_edges(m
 # %% [markdown]
 # Pool 4 alone is a poor witness: it sees little around itself (lesson 05), and takes the glass for a rose and the bear's arm
 # for another. But look at the ears and at the lower corner of the die. The deep scores know better what it is, and have no
-# place to say where. The sum is better than either, and even the rose has got its stem and a leaf. **A score is a vote:**
+# place to say where. The sum is better than either, and even the rose has got some of its stem. **A score is a vote:**
 # where one side is sure, the other cannot outvote it; where it wavers, and that is near edges, the other decides.
 
 # %% [markdown] slideshow={"slide_type": "slide"}

@@ -106,17 +106,17 @@ def middle_of_a_pool() -> Question:
 
 
 def weights_of_a_skip() -> Question:
-    """Ask what the scores of pool 3 cost in FCN-8s."""
+    """Ask what scores of pool 2 would cost in an FCN-4s."""
     return quiz.number(
-        "Pool 3 of the published net has 256 channels, and there are 21 classes. How many numbers more does its skip learn, a 1x1 "
-        "convolution with bias?",
-        answer=5397,
-        explain="21 · (256 + 1) = 5,397, in a net of 134 million.",
+        "Somebody goes on to an FCN-4s. Pool 2 of the published net has 128 channels, and there are 21 classes. How many numbers "
+        "more does its skip learn, a 1x1 convolution with bias?",
+        answer=2709,
+        explain="21 · (128 + 1) = 2,709, in a net of 134 million.",
         wrong={
-            5376: "Those are the weights. Each score has a bias too.",
-            277: "Each of the 21 scores reads all 256 channels with weights of its own.",
-            48405: "That would be a 3x3 convolution with bias.",
-            10773: "That is pool 4, with its 512 channels.",
+            2688: "Those are the weights. Each score has a bias too.",
+            149: "Each of the 21 scores reads all 128 channels with weights of its own.",
+            24213: "That would be a 3x3 convolution with bias.",
+            5397: "That is pool 3, with its 256 channels.",
         },
         otherwise="Each class has one weight for each channel, and one bias.",
         label="Exit ticket.",
