@@ -6,7 +6,7 @@
 // picture, an explorer) shrinks further.
 (function () {
   "use strict";
-  const HEIGHT = 640, WIDTH = 1192, SMALLEST = 0.8, PICTURE = 0.75, STEP = 0.04;
+  const HEIGHT = 640, WIDTH = 1192, SMALLEST = 0.8, PICTURE = 0.75, LARGEST = 1.5, STEP = 0.04;
   const FREE = 0, SOFT = 0.25, HARD = 1.2, VERY_HARD = 4, NEVER = 50;
 
   const make = (classes, ...children) => {
@@ -155,24 +155,29 @@
     return inner.getBoundingClientRect().height <= HEIGHT + 1 && wide.every(e => e.getBoundingClientRect().right <= right);
   }
 
-  // Shrink type and pictures by turns, until the page holds.
+  // Shrink type and pictures by turns, until the page holds; where there is room, let pictures grow.
   function fit(inner) {
     const pictures = [...inner.querySelectorAll(":scope > .picture")];
     let type = 1, picture = 1;
     const shrinkType = smallest => {
       while (type > smallest + 0.001 && !fits(inner)) zoom(inner, (type -= STEP));
     };
+    const draw = scale => {
+      picture = scale;
+      pictures.forEach(p => (p.style.zoom = scale));
+    };
     const shrinkPictures = smallest => {
-      while (picture > smallest + 0.001 && !fits(inner)) {
-        picture -= STEP;
-        pictures.forEach(p => (p.style.zoom = picture));
-      }
+      while (picture > smallest + 0.001 && !fits(inner)) draw(picture - STEP);
     };
     shrinkType(0.88);
     shrinkPictures(PICTURE);
     shrinkType(SMALLEST);
     if (pictures.length) shrinkPictures(0.4);
     shrinkType(0.4);
+    if (pictures.length && type === 1 && picture === 1) {
+      while (picture < LARGEST && fits(inner)) draw(picture + STEP);
+      if (!fits(inner)) draw(picture - STEP);
+    }
     inner.querySelectorAll("details").forEach(d => (d.open = false)); // measured open; an answer is opened by a click
     inner.dataset.type = type.toFixed(2);
     inner.dataset.picture = picture.toFixed(2);
