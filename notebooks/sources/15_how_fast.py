@@ -1,7 +1,7 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # 15 · How fast can Python go?
 #
-# **One layer, six ways, the same numbers. Between the slowest and the fastest lie thousands.**
+# **One layer, six ways, the same numbers. Say first how far the slowest and the fastest lie apart.**
 #
 # 90 minutes. You need lessons 02 (im2col), 05 (pooling) and 13 (products, and numbers moved). No network
 # connection, no GPU.
@@ -39,9 +39,9 @@ question("recall-products-for-each-number")
 # ## What you will be able to do
 #
 # - **Write** a convolution as loops, by NumPy and compiled, and **say** what each was waiting for.
-# - **Explain** why the order of the same loops changes their time tenfold.
+# - **Explain** why the order of the same loops changes their time.
 # - **Calculate** the least time that a layer takes on a machine, from two numbers of the machine: its roofline.
-# - **Compute** four outputs of a 3x3 kernel by 16 products instead of 36.
+# - **Compute** four outputs of a 3x3 kernel in Winograd's way.
 # - **Read** a table of measured times, also the rows where its authors lose.
 
 # %% [markdown] slideshow={"slide_type": "slide"}

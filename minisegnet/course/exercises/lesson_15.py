@@ -157,6 +157,11 @@ and a weight: 16 are allowed, not 36. The result has the type of the tile.""",
             "In the middle you take a matrix product, `@`: 64 products. There it must be `*`, number by number: 16.",
         ),
         Misconception(
+            "a matrix product, the other way round",
+            lambda tile, kernel: AT @ ((G @ kernel @ G.T) @ (BT @ tile @ BT.T)) @ AT.T,
+            "In the middle you take a matrix product, `@`: 64 products. There it must be `*`, number by number: 16.",
+        ),
+        Misconception(
             "not transposed on the right",
             _one_side,
             "From the right you multiply with `BT` itself. For the rows of the tile it is the transposed matrix, `BT.T`.",
@@ -249,6 +254,11 @@ time*. Return the milliseconds that the layer takes at least. `least_time(150_99
             "numbers taken for bytes",
             _at(2, 1, max),
             "You count a number as one byte. A float32 has four.",
+        ),
+        Misconception(
+            "neither operations nor bytes",
+            _at(1, 1, max),
+            "You divide products and numbers. GFLOP/s count two operations a product, GB/s four bytes a float32.",
         ),
         Misconception(
             "arithmetic only",

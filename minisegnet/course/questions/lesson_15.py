@@ -68,8 +68,8 @@ def faster_than_the_peak() -> Question:
     """Ask how a layer can be measured above the machine's peak."""
     right = "it does not do all of these products"
     return quiz.option(
-        "Two cores were measured at 205 thousand million operations a second, doing nothing but multiplying and adding in "
-        "registers: the machine's peak. On the same machine and day one of the library's 3x3 layers did its work as if it "
+        "Two cores were measured at 205 thousand million operations a second, doing nothing but multiplying and "
+        "adding: the machine's peak. On the same machine and day one of the library's 3x3 layers did its work as if it "
         "took 418. How?",
         {
             "a mistake in the measurement": "It was repeated, with care, beside another program. The layer "
