@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 from . import functional, nn
 from .arrays import to_device
 from .autograd import Tensor, detect_anomaly, enable_grad, is_grad_enabled, no_grad
-from .backend import compare_sources, current_backend, use_backend, use_kernels
+from .backend import compare_sources, current_backend, empty_cache, use_backend, use_kernels
 from .functional import cat, stack
 from .functional.creation import from_numpy, ones, randn, tensor, zeros
 from .random import manual_seed
@@ -27,6 +27,7 @@ __all__ = [
     "current_backend",
     "data",
     "detect_anomaly",
+    "empty_cache",
     "enable_grad",
     "explorers",
     "figures",

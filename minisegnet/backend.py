@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from . import arrays
-from .kernels import contract
+from .kernels import buffers, contract
 
 MODULES = {"reference": "reference", "numba": "numba_cpu", "cupy": "cuda_gpu"}
 CURES = {
@@ -203,3 +203,14 @@ def compare_sources(name: str) -> Any:
     from .kernels.sources import compare_sources as show
 
     return show(name)
+
+
+def empty_cache() -> None:
+    """Give back the memory that waits to be used again: to the operating system, and to the GPU where CuPy is in use.
+
+    Arrays keep theirs. It is for another program that needs the room; within one, it is found again by itself.
+    """
+    buffers.release()
+    if (cupy := sys.modules.get("cupy")) is not None:
+        cupy.get_default_memory_pool().free_all_blocks()
+        cupy.get_default_pinned_memory_pool().free_all_blocks()

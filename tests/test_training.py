@@ -398,6 +398,32 @@ def fit_until_nan(model, data, path=None, **options):
     return str(caught.value)
 
 
+def test_a_step_without_memory_says_who_wanted_it(monkeypatch):
+    """Forward or on the way back; and the running means of batch norm are as they were."""
+    from minisegnet.kernels.convolution import reference
+
+    for kernel, who in (("conv2d", "Conv2d of arrays"), ("conv2d_grad_weight", "the backward of Conv2d of arrays")):
+        model = Net()
+        before = model.state_dict()
+        with use_backend("reference"), monkeypatch.context() as patch:
+            patch.setattr(reference, kernel, lambda *given, **options: np.empty(2**57))
+            with pytest.raises(MemoryError, match="Unable to allocate") as caught:
+                training.fit(
+                    model,
+                    batches(1),
+                    loss=losses.CombinedLoss(),
+                    optimizer=optim.SGD(model.parameters(), 0.01),
+                    epochs=1,
+                    progress=False,
+                )
+        story = " ".join(caught.value.__notes__)
+        assert f"It was {who} of shape (" in story
+        assert "fewer images in it, or smaller crops" in story
+        for name, array in model.state_dict().items():
+            np.testing.assert_array_equal(array, before[name], err_msg=name)
+        assert all(p.grad is None for p in model.parameters())
+
+
 def test_nan_in_the_data_is_found():
     data = batches(4)
     data[2][0][1, 0, 3, 4] = np.nan

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..arrays import array_module, to_device
+from ..arrays import array_module, is_cupy, to_device
 from ..autograd import Tensor
 from ..backend import current_backend
 
@@ -142,20 +143,21 @@ class Optimizer:
 def compiled(data: Any, grad: Any, *memory: Any) -> Any:
     """Return the module of compiled steps if they serve these arrays, else None: then NumPy does it, as ``update`` shows.
 
-    They serve contiguous NumPy arrays of one type, unless the backend is "reference".
+    They serve contiguous arrays of one type: NumPy's, unless the backend is "reference", and CuPy's.
     """
-    if current_backend() != "numba" or type(data) is not np.ndarray or data.dtype.kind != "f":
+    on_gpu = is_cupy(data)
+    if data.dtype.kind != "f" or data.dtype.itemsize < 4:
+        return None
+    if not on_gpu and (current_backend() != "numba" or type(data) is not np.ndarray):
         return None
     dtype = data.dtype
     if grad.dtype != dtype:
         return None
     for array in (data, *memory):
         flags = array.flags
-        if array.dtype != dtype or not (flags.c_contiguous and flags.writeable):
+        if array.dtype != dtype or not (flags.c_contiguous and (on_gpu or flags.writeable)):
             return None
-    from ..kernels.optimizer import numba_cpu
-
-    return numba_cpu
+    return importlib.import_module(f"minisegnet.kernels.optimizer.{'cuda_gpu' if on_gpu else 'numba_cpu'}")
 
 
 def _groups(params: Iterable[Any]) -> list[Mapping[str, Any]]:

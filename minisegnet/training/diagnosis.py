@@ -1,4 +1,4 @@
-"""Where a number that is none began: in the data, in a weight, in a layer, in the loss or on the way back."""
+"""Where a number that is none began: in the data, in a weight, in a layer, in the loss or on the way back; what memory lacks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,47 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import random
-from ..arrays import array_module
-from ..autograd import detect_anomaly, unwrap
+from ..arrays import array_module, is_cupy
+from ..autograd import Function, Node, detect_anomaly, unwrap
 
 if TYPE_CHECKING:
     from ..nn import Module
+
+
+def who_found_no_room(error: MemoryError) -> str:
+    """Return a sentence about the operation in which memory ran out, "" where it was none."""
+    found, trace = "", error.__traceback__
+    while trace is not None:
+        code, here = trace.tb_frame.f_code, trace.tb_frame.f_locals
+        if code is Function.apply.__func__.__code__:  # type: ignore[attr-defined]
+            found = _told(here["cls"].__name__, [unwrap(x) for x in here["inputs"]])
+        elif code is Node.step_back.__code__:
+            found = _told(f"the backward of {here['self'].function.__name__}", here["arrived"])
+        trace = trace.tb_next
+    return found
+
+
+def _told(who: str, arrays: list[Any]) -> str:
+    shapes = " and ".join(str(tuple(a.shape)) for a in arrays if getattr(a, "shape", ()))
+    return f"It was {who} of arrays of shape {shapes}. "
+
+
+def what_a_step_needs(batch: Any) -> str:
+    """Return, for a step that found no room, what takes memory and what would take less."""
+    room = ""
+    if is_cupy(batch.data):
+        xp = array_module(batch.data)
+        free, total = xp.cuda.runtime.memGetInfo()
+        pool = xp.get_default_memory_pool()
+        used, kept = pool.used_bytes(), pool.total_bytes() - pool.used_bytes()
+        room = (
+            f" Of the GPU's {total / 2**30:.1f} GiB, {free / 2**30:.1f} are free, arrays hold {used / 2**30:.1f}, and "
+            f"{kept / 2**30:.1f} wait to be used again (ms.empty_cache() gives those back); the rest is other programs'."
+        )
+    return (
+        f"A training step keeps every layer's output until its backward. This batch has shape {tuple(batch.shape)}: fewer "
+        f"images in it, or smaller crops, need less in proportion.{room}"
+    )
 
 
 def where_it_began(

@@ -21,7 +21,7 @@ from .batches import StatesOfAll, parts, pass_length, rest_of_pass, total_steps
 from .callbacks import shows_progress, told
 from .checkpoint import keep_previous, load_checkpoint, save_checkpoint
 from .checks import check_choices, check_ending, check_needs
-from .diagnosis import where_it_began
+from .diagnosis import what_a_step_needs, where_it_began, who_found_no_room
 from .history import History, TrainingState
 from .interrupt import Interrupt, Interrupted
 from .progress import Bar
@@ -249,6 +249,14 @@ def _train_step(
                 ranks.add_gradients(optimizer.parameters())
                 parameters = optimizer.parameters()
                 norm = grad_norm(parameters) if clip is None else clip_grad_norm_(parameters, clip)
+    except MemoryError as error:
+        optimizer.zero_grad()
+        for buffer, data in buffers:
+            buffer.data = data
+        error.add_note(
+            f"minisegnet: {who_found_no_room(error)}{what_a_step_needs(x)} The model is as it was before this step."
+        )
+        raise
     except FloatingPointError:  # the losses say it when scores are NaN, detect_anomaly says it of any operation
         number = math.nan
     if not (math.isfinite(number) and math.isfinite(norm)):

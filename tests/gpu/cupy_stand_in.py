@@ -211,6 +211,8 @@ _delegate()
 def empty(shape, dtype=float, order="C"):
     """Return an array that nothing is known of."""
     host = np.empty(shape, dtype, order)
+    if host.nbytes > POOL.limit:
+        raise OutOfMemoryError(f"Out of memory allocating {host.nbytes:,} bytes (limit set to: {POOL.limit:,} bytes).")
     host.reshape(-1, order="A").view(np.uint8)[...] = 0xFF  # not a number, -1
     return _around(host)
 
@@ -271,6 +273,31 @@ def CHANGED(code):
     return code
 
 
+class OutOfMemoryError(MemoryError):
+    """As ``cupy.cuda.memory.OutOfMemoryError``."""
+
+
+class Pool:
+    """As CuPy's memory pools, of which nothing is used; the limit is that of a single array here."""
+
+    limit = 2**62
+
+    def set_limit(self, size):
+        self.limit = size or 2**62
+
+    def used_bytes(self):
+        return 3 * 2**30
+
+    def total_bytes(self):
+        return 5 * 2**30
+
+    def free_all_blocks(self):
+        FREED.append(self)
+
+
+POOL, PINNED, FREED = Pool(), Pool(), []
+
+
 class CUDARuntimeError(RuntimeError):
     """As ``cupy.cuda.runtime.CUDARuntimeError``."""
 
@@ -289,7 +316,10 @@ def _module():
         {f.__name__: f for f in (ndarray, empty, empty_like, asarray, asnumpy, RawModule)},
         array=_function("array", np.array),
     )
-    runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=CUDARuntimeError)
+    runtime = types.SimpleNamespace(
+        getDeviceCount=lambda: 1, CUDARuntimeError=CUDARuntimeError, memGetInfo=lambda: (2 * 2**30, 16 * 2**30)
+    )
+    made.get_default_memory_pool, made.get_default_pinned_memory_pool = lambda: POOL, lambda: PINNED
     made.cuda = types.SimpleNamespace(runtime=runtime)
     made.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     made.__version__ = "0 (stand-in)"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minisegnet as ms
-from minisegnet import backend
+from minisegnet import backend, optim
 from minisegnet.kernels.contract import KERNELS
 
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -175,6 +175,56 @@ def test_cross_entropy(gpu, shape, dtype, rng):
     agree(results, 4)
     grad = rng.standard_normal(target.shape).astype(dtype)
     agree(both(gpu, "softmax_cross_entropy_grad", grad, logits, target, weight, results[1][1]), 4)
+
+
+def optimized(move, make, dtype, shape, steps=3):
+    """Return parameters and memory after some steps."""
+    rng, arrays = np.random.default_rng(7), []
+    parameter = ms.Tensor(move(rng.standard_normal(shape).astype(dtype)), requires_grad=True)
+    optimizer = make([parameter])
+    for _ in range(steps):
+        parameter.grad = ms.Tensor(move(rng.standard_normal(shape).astype(dtype)))
+        optimizer.step()
+    arrays += [a for a in optimizer.state[0].values() if not isinstance(a, int)]
+    return [parameter.data, *arrays]
+
+
+@FLOATS
+@pytest.mark.parametrize("shape", [(1,), (7, 41), (3, 5, 60)], ids=str)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.Adam(p, 0.02, betas=(0.8, 0.9), eps=1e-3),
+        lambda p: optim.Adam(p, 0.02, weight_decay=0.3),
+        lambda p: optim.AdamW(p, 0.02, weight_decay=0.3),
+        lambda p: optim.SGD(p, 0.1),
+        lambda p: optim.SGD(p, 0.1, momentum=0.9, dampening=0.4, weight_decay=0.2),
+        lambda p: optim.SGD(p, 0.1, momentum=0.9, nesterov=True),
+    ],
+)
+def test_steps_of_optimizers(gpu, make, shape, dtype, monkeypatch):
+    """One kernel a parameter, whose result is that of NumPy's lines in ``update``."""
+    cuda_gpu = importlib.import_module("minisegnet.kernels.optimizer.cuda_gpu")
+    ran = []
+    launch = cuda_gpu.launch
+    monkeypatch.setattr(cuda_gpu, "launch", lambda file, name, *given: ran.append(name) or launch(file, name, *given))
+    found = optimized(gpu.asarray, make, dtype, shape)
+    assert len(ran) == 3
+    with ms.use_backend("reference"):
+        expected = optimized(np.array, make, dtype, shape)
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.get(), other, rtol=30 * np.finfo(dtype).eps, atol=10 * np.finfo(dtype).eps)
+
+
+def test_a_parameter_that_no_kernel_serves_is_stepped_by_cupy(gpu, rng):
+    """Turned round in memory: a view, which the step must change in place."""
+    values = rng.standard_normal((4, 6)).astype(np.float32)
+    memory = gpu.asarray(values)
+    parameter = ms.Tensor(memory.T, requires_grad=True)
+    parameter.grad = ms.Tensor(gpu.asarray(np.ones((6, 4), np.float32)))
+    optim.SGD([parameter], 0.5).step()
+    np.testing.assert_array_equal(memory.get(), values - np.float32(0.5))
 
 
 def test_results_are_the_same_bits_every_time(gpu, rng):

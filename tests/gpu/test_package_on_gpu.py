@@ -264,3 +264,38 @@ def test_the_tape_does_not_wait_for_the_gpu(gpu, monkeypatch):
         (net(x) ** 2).mean().backward()
         optimizer.step()
     assert seen == []
+
+
+def test_what_found_no_room_is_told_and_the_model_stays_as_it_was(gpu):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 32, 1)).to("cuda")
+    before = net.state_dict()
+    images = np.zeros((2, 3, 64, 64), np.float32)
+    pool = gpu.get_default_memory_pool()
+    optimizer = optim.SGD(net.parameters(), 0.1)
+    batches = [(images, np.zeros((2, 64, 64), np.int64))]
+    pool.set_limit(size=pool.used_bytes() + 900_000 if hasattr(pool, "malloc") else 900_000)
+    try:
+        with pytest.raises(MemoryError, match=r"Out of memory allocating 1,048,576 bytes") as caught:
+            training.fit(
+                net, batches, loss=F.cross_entropy, optimizer=optimizer, device="cuda", epochs=1, progress=False
+            )
+    finally:
+        pool.set_limit(size=0)
+    story = " ".join(caught.value.__notes__)
+    assert "It was Conv2d of arrays of shape (2, 4, 64, 64) and (32, 4, 1, 1)" in story
+    assert "This batch has shape (2, 3, 64, 64): fewer images in it, or smaller crops, need less" in story
+    assert "GiB, " in story
+    assert "The model is as it was before this step" in story
+    for name, array in net.state_dict().items():
+        np.testing.assert_array_equal(ms.to_device(array, "cpu"), ms.to_device(before[name], "cpu"), err_msg=name)
+
+
+def test_memory_that_waits_is_given_back(gpu):
+    ms.empty_cache()
+    pool = gpu.get_default_memory_pool()
+    if hasattr(gpu, "show_config"):  # CuPy itself
+        assert pool.free_bytes() == 0
+    else:
+        from gpu import cupy_stand_in
+
+        assert cupy_stand_in.FREED == [cupy_stand_in.POOL, cupy_stand_in.PINNED]

@@ -10,13 +10,13 @@ so the result is the same with any number of threads.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 from numba import njit, prange
 
 from ..threads import one_at_a_time
+from .steps import adam_constants, sgd_constants
 
 LINE: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 OPTIONS: dict[str, Any] = {"parallel": True, **LINE}
@@ -38,26 +38,9 @@ def adam_step(
     decoupled: bool,
 ) -> None:
     """Do step number ``step`` (the first is 1) of Adam or AdamW on contiguous arrays of one shape; see ``optim.Adam``."""
-    constants = _adam_constants(data.dtype, step, lr, betas, eps, weight_decay, decoupled)
+    constants = adam_constants(data.dtype, step, lr, betas, eps, weight_decay, decoupled)
     lines = data.reshape(-1), grad.reshape(-1), exp_avg.reshape(-1), exp_avg_sq.reshape(-1)
     LOOPS["adam", data.size > SMALL](*lines, *constants)
-
-
-@functools.lru_cache(maxsize=8)  # all parameters of a group have the same, and there are many small ones
-def _adam_constants(
-    dtype: np.dtype, step: int, lr: float, betas: tuple[float, float], eps: float, weight_decay: float, decoupled: bool
-) -> tuple[np.floating, ...]:
-    constants = (
-        1 - lr * weight_decay if decoupled else 1,  # multiplies the parameters
-        0 if decoupled else weight_decay,  # of them is added to the gradient
-        1 - betas[0],
-        betas[1],
-        1 - betas[1],
-        1 / (1 - betas[1] ** step) ** 0.5,  # a division less a number: those and roots are what two threads wait for
-        eps,
-        lr / (1 - betas[0] ** step),
-    )
-    return tuple(dtype.type(c) for c in constants)
 
 
 @one_at_a_time
@@ -76,11 +59,8 @@ def sgd_step(
     ``share`` is how much of the gradient enters the velocity: 1 - dampening, and 1 in the first step, when the velocity
     is 0. Without momentum there is no velocity: any array may stand in its place, and is left alone.
     """
-    number = data.dtype.type
     arrays = [a.reshape(-1) for a in (data, grad, velocity)]
-    LOOPS["sgd", data.size > SMALL](
-        *arrays, number(lr), number(momentum), number(share), number(weight_decay), nesterov
-    )
+    LOOPS["sgd", data.size > SMALL](*arrays, *sgd_constants(data.dtype, lr, momentum, share, weight_decay), nesterov)
 
 
 def _adam_line_py(data, grad, mean, square, keep, pull, to_mean, keep_square, to_square, inverse_root, eps, rate):

@@ -1,0 +1,13 @@
+"""All tests of this folder are marked: ``pytest -m gpu`` runs them on a card where there is one, else emulated."""
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if HERE in Path(item.path).parents:
+            item.add_marker(pytest.mark.gpu)
