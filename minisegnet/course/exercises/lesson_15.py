@@ -159,7 +159,7 @@ and a weight: 16 are allowed, not 36. The result has the type of the tile.""",
         Misconception(
             "a matrix product, the other way round",
             lambda tile, kernel: AT @ ((G @ kernel @ G.T) @ (BT @ tile @ BT.T)) @ AT.T,
-            "In the middle you take a matrix product, `@`: 64 products. There it must be `*`, number by number: 16.",
+            "In the middle stands a matrix product, `@`, of taps by pixels. There it must be `*`, number by number, 16 in all.",
         ),
         Misconception(
             "not transposed on the right",
