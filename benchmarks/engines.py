@@ -82,6 +82,14 @@ class Minisegnet:
         node, others = result._node, [None] * (len(result._node.grads) - 1)
         return lambda: node.function.backward(node.context, grad.data, *others)
 
+    def module(self, made: Any, layout: str) -> Any:
+        """Return a module where and how the engine wants it."""
+        return made
+
+    def array(self, tensor: Any) -> np.ndarray:
+        """Return a tensor's numbers on the CPU."""
+        return np.asarray(tensor.data)
+
 
 class Torch:
     """PyTorch, in both of its memory layouts."""
@@ -110,6 +118,14 @@ class Torch:
     def gradient(self, result: Any, leaf: Any, grad: Any) -> Callable[[], Any]:
         """Return what computes the gradient of ``leaf`` alone, without adding it to anything."""
         return lambda: self.torch.autograd.grad(result, leaf, grad, retain_graph=True)
+
+    def module(self, made: Any, layout: str) -> Any:
+        """Return a module where and how the engine wants it."""
+        return made.to(memory_format=self.format(layout))
+
+    def array(self, tensor: Any) -> np.ndarray:
+        """Return a tensor's numbers on the CPU."""
+        return tensor.detach().cpu().numpy()
 
 
 def engine_named(name: str) -> Minisegnet | Torch:

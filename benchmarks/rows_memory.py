@@ -73,7 +73,7 @@ def image_work(lib: Any, work: str, layout: str, x: np.ndarray, g: np.ndarray) -
     if work.startswith("batch norm"):
         nn, inplace = lib.nn, isinstance(lib, Torch)
         block = nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(inplace=True) if inplace else nn.ReLU())
-        block = block.to(memory_format=lib.format(layout)) if inplace else block
+        block = lib.module(block, layout)
         return lib.gradient(block(leaf), leaf, lib.tensor(g, layout)) if "gradient" in work else lambda: block(leaf)
     if work.startswith("bilinear"):
         half = lib.tensor(x[:, :, ::2, ::2], layout, True)
@@ -90,7 +90,7 @@ def image_work(lib: Any, work: str, layout: str, x: np.ndarray, g: np.ndarray) -
     if work.startswith("max-pool"):
         return lambda: f.max_pool2d(full, 2, return_indices=True)
     values, indices = f.max_pool2d(full, 2, return_indices=True)
-    pooled = lib.tensor(np.asarray(values.data), layout, True)
+    pooled = lib.tensor(lib.array(values), layout, True)
     if "gradient" in work:
         return lib.gradient(f.max_unpool2d(pooled, indices, 2), pooled, lib.tensor(g, layout))
     return lambda: f.max_unpool2d(pooled, indices, 2)

@@ -51,8 +51,8 @@ def measure(row: Row, engine: str, seconds: float) -> dict[str, Any]:
     return answer
 
 
-def serve(engine: str, rows: Mapping[str, Row]) -> None:
-    """Answer one line for each line of the standard input, until it ends."""
+def serve(engine: str, rows: Mapping[str, Row], measure: Callable[..., dict[str, Any]] = measure) -> None:
+    """Answer one line for each line of the standard input, until it ends; ``measure`` says how."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not stand between the answers
     for line in sys.stdin:

@@ -8,6 +8,7 @@ arrays of no axes, as in CuPy, never numbers. What ``empty`` holds is not a numb
 
 import importlib.machinery
 import sys
+import time
 import types
 from contextlib import contextmanager
 
@@ -306,6 +307,19 @@ class CUDADriverError(RuntimeError):
     """As ``cupy.cuda.driver.CUDADriverError``."""
 
 
+CARD = {"name": b"none (emulated)", "major": 9, "minor": 0, "totalGlobalMem": 16 * 2**30, "multiProcessorCount": 1}
+
+
+class Event:
+    """As ``cupy.cuda.Event``: its time can be asked for after it was waited for."""
+
+    def record(self):
+        self._recorded = time.perf_counter()
+
+    def synchronize(self):
+        self.time = self._recorded
+
+
 def _module():
     made = types.ModuleType("cupy")
     made.__dict__.update({name: _function(name) for name in NAMES if not isinstance(getattr(np, name), np.ufunc)})
@@ -317,10 +331,13 @@ def _module():
         array=_function("array", np.array),
     )
     runtime = types.SimpleNamespace(
-        getDeviceCount=lambda: 1, CUDARuntimeError=CUDARuntimeError, memGetInfo=lambda: (2 * 2**30, 16 * 2**30)
-    )
+        getDeviceCount=lambda: 1, CUDARuntimeError=CUDARuntimeError, memGetInfo=lambda: (2 * 2**30, 16 * 2**30),
+        driverGetVersion=lambda: 0, runtimeGetVersion=lambda: 0, getDeviceProperties=lambda device: CARD,
+    )  # fmt: skip
     made.get_default_memory_pool, made.get_default_pinned_memory_pool = lambda: POOL, lambda: PINNED
-    made.cuda = types.SimpleNamespace(runtime=runtime)
+    made.cuda = types.SimpleNamespace(
+        runtime=runtime, Event=Event, get_elapsed_time=lambda a, b: 1000 * (b.time - a._recorded)
+    )
     made.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     made.__version__ = "0 (stand-in)"
     return made
