@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minisegnet.arrays import channels_first
 from minisegnet.kernels import numba_cpu_layout as layout
 
 
@@ -36,15 +37,27 @@ def test_the_plain_square_is_the_compiled_one(rows):
     np.testing.assert_array_equal(turned, a[3 + 11 * np.arange(rows) + np.arange(8)[:, None]])
 
 
-@pytest.mark.parametrize("shape", [(2, 1, 200, 100), (2, 3, 128, 128), (1, 12, 60, 61), (4, 64, 32, 32)])
-def test_large_arrays_of_any_layout(shape):
-    array = planes(*shape)
-    frozen = array.copy()
-    frozen.flags.writeable = False
-    for given in (array, array[:, :, ::-1], array.transpose(0, 1, 3, 2), frozen, array.astype(np.float64)):
-        result = layout.channels_last(given)
-        assert result.flags.c_contiguous
-        assert result.dtype == given.dtype
-        np.testing.assert_array_equal(result, given.transpose(0, 2, 3, 1))
-    last = np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-    assert np.shares_memory(layout.channels_last(last), last)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (2, 1, 200, 100),
+        (2, 3, 128, 128),
+        (2, 8, 128, 130),
+        (1, 17, 45, 47),
+        (3, 600, 5, 7),
+        (1, 9000, 2, 2),
+        (0, 9, 200, 200),
+    ],
+)
+def test_large_arrays_of_any_layout(shape, monkeypatch):
+    turned = []
+    turn = layout._turn
+    monkeypatch.setattr(layout, "_turn", lambda *arguments: turned.append(1) or turn(*arguments))
+    array = np.random.default_rng(0).random(shape, dtype=np.float32)
+    locked = array.copy()
+    locked.flags.writeable = False
+    for given in (array, locked, array.astype(np.float64), array[:, :, ::-1]):
+        np.testing.assert_array_equal(layout.channels_last(given), given.transpose(0, 2, 3, 1))
+    assert len(turned) == (array.size > 0)
+    last = layout.channels_last(array)
+    assert np.shares_memory(layout.channels_last(channels_first(last)), last) == (array.size > 0)
