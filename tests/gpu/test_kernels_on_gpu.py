@@ -62,7 +62,7 @@ def test_the_loops_are_shown_beside_their_twin(name):
     kernels = re.findall(r"__global__ void (\w+)\(", shown)
     expected = {
         "conv2d_relu": ["conv2d"],
-        "scatter_to_plane": ["scatter_in_windows", "scatter_to_plane"],
+        "scatter_to_plane": ["scatter_in_windows", "row_bounds", "scatter_to_plane"],
         "batch_norm": ["block_moments", "center_scale_shift"],
         "batch_norm_relu": ["block_moments", "center_scale_shift"],
         "batch_norm_grad": ["block_products", "mix"],
@@ -111,6 +111,16 @@ def test_indices_out_of_their_window_and_out_of_the_plane(gpu, accumulate, rng):
     identical(both(gpu, "scatter_to_plane", values, indices, (6, 8), accumulate))
     identical(both(gpu, "scatter_to_plane", values, indices, (5, 9), accumulate))
     identical(both(gpu, "gather_from_plane", rng.standard_normal((2, 2, 6, 8)).astype(np.float32), indices))
+
+
+def test_rows_that_meet_in_one_place_add_up_in_their_order(gpu, rng):
+    """Windows of 5x5 in steps of 1: many rows of values have their largest pixel in one row of the plane."""
+    input = rng.standard_normal((2, 2, 9, 11)).astype(np.float32)
+    indices = both(gpu, "max_pool2d", input, (5, 5), (1, 1), (2, 2))[1][1]
+    assert max(np.bincount(indices[0, 0].ravel())) > 10
+    values = (10.0 ** rng.uniform(-6, 6, indices.shape)).astype(np.float32)  # another order gives other bits
+    for accumulate in (True, False):
+        identical(both(gpu, "scatter_to_plane", values, indices, (9, 11), accumulate))
 
 
 @FLOATS

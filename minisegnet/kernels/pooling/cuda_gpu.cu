@@ -1,6 +1,13 @@
 // Max-pooling and its two companions on a GPU; reference.py holds the contract. Memory is contiguous (N, C, H, W).
 typedef NUMBER T;  // float or double: -DNUMBER=float
 
+// Return whether scatter_in_windows has written a plane, and no row of values had a stray.
+__device__ bool written_in_windows(const int* strays, int windows, long long plane) {
+  int found = windows == 0;
+  for (int row = 0; row < windows; row++) found += strays[plane * windows + row];
+  return found == 0;
+}
+
 // Twin of _window_py: each thread looks through one window, tap by tap.
 extern "C" __global__ void max_pool2d(const T* __restrict__ input, T* __restrict__ values, long long* __restrict__ indices,
                                       int height, int width, int out_height, int out_width, int kernel_height,
@@ -50,24 +57,45 @@ extern "C" __global__ void scatter_in_windows(const T* __restrict__ values, cons
   strays[row] = found;
 }
 
-// Twin of _scatter_to_plane_py: each thread writes one plane, value after value, so that sums have one order. With
-// `windows` rows it has been written by scatter_in_windows, and stands if no row had a stray.
+// What _scatter_to_plane_py can do without: each thread looks for the first and the last place that a row of values goes to,
+// so that few rows need be read again.
+extern "C" __global__ void row_bounds(const long long* __restrict__ indices, const int* __restrict__ strays,
+                                      long long* __restrict__ bounds, int windows, int out_height, int out_width, int size,
+                                      long long count) {
+  const long long row = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (row >= count) return;
+  if (written_in_windows(strays, windows, row / out_height)) return;
+  long long lowest = size, highest = -1;
+  for (int x = 0; x < out_width; x++) {
+    const long long place = indices[row * out_width + x];
+    if (place < 0 || place >= size) continue;
+    if (place < lowest) lowest = place;
+    if (place > highest) highest = place;
+  }
+  bounds[2 * row] = lowest;
+  bounds[2 * row + 1] = highest;
+}
+
+// Twin of _scatter_to_plane_py: each thread writes one row of a plane, value after value, so that sums have one order; it
+// reads the rows of values that have something for it. Planes that scatter_in_windows has written well are left alone.
 extern "C" __global__ void scatter_to_plane(const T* __restrict__ values, const long long* __restrict__ indices,
-                                            const int* __restrict__ strays, T* __restrict__ planes, int windows, int places,
-                                            int size, int accumulate, long long count) {
+                                            const int* __restrict__ strays, const long long* __restrict__ bounds,
+                                            T* __restrict__ planes, int windows, int height, int width, int out_height,
+                                            int out_width, int accumulate, long long count) {
   const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= count) return;
-  if (windows) {
-    int found = 0;
-    for (int row = 0; row < windows; row++) found += strays[i * windows + row];
-    if (!found) return;
-  }
-  T* plane = planes + i * size;
-  for (int j = 0; j < size; j++) plane[j] = 0;
-  for (int j = 0; j < places; j++) {
-    const long long place = indices[i * places + j];
-    if (place < 0 || place >= size) continue;
-    plane[place] = (accumulate ? plane[place] : 0) + values[i * places + j];
+  if (written_in_windows(strays, windows, i / height)) return;
+  const long long first = i % height * width, stop = first + width;
+  T* plane = planes + i / height * height * width;
+  for (long long j = first; j < stop; j++) plane[j] = 0;
+  for (int oy = 0; oy < out_height; oy++) {
+    const long long row = i / height * out_height + oy;
+    if (bounds[2 * row + 1] < first || bounds[2 * row] >= stop) continue;
+    for (int ox = 0; ox < out_width; ox++) {
+      const long long place = indices[row * out_width + ox];
+      if (place < first || place >= stop) continue;
+      plane[place] = (accumulate ? plane[place] : 0) + values[row * out_width + ox];
+    }
   }
 }
 

@@ -33,8 +33,9 @@ def max_pool2d(
 def scatter_to_plane(values: Any, indices: Any, size: Size, accumulate: bool = True) -> Any:
     """Return planes of zeros with the values put at their indices; see ``reference.scatter_to_plane``.
 
-    Windows of 2x2 that leave no pixel out are written all at once, each by its own thread; then every plane is looked at:
-    one where an index points out of its window is written anew, by one thread, which takes long.
+    Windows of 2x2 that leave no pixel out are written all at once, a row of them by a thread; a plane where an index points
+    out of its window is written anew. There, and after other windows, a thread owns a row of the plane, looks which rows of
+    values have something for it, and adds that up in their order: nothing is added by two threads.
     """
     n, c, oh, ow = values.shape
     values, indices = ready(values, values.dtype), ready(indices, "int64")
@@ -43,9 +44,14 @@ def scatter_to_plane(values: Any, indices: Any, size: Size, accumulate: bool = T
     strays = cupy.empty((n, c, windows), "int32")
     if windows:
         launch(__file__, "scatter_in_windows", values, strays.size, values, indices, planes, strays, oh, ow)
+    bounds = cupy.empty((n, c, oh, 2), "int64")
     launch(
-        *(__file__, "scatter_to_plane", values, n * c, values, indices, strays, planes),
-        *(windows, oh * ow, size[0] * size[1], accumulate),
+        *(__file__, "row_bounds", values, n * c * oh, indices, strays, bounds),
+        *(windows, oh, ow, size[0] * size[1]),
+    )
+    launch(
+        *(__file__, "scatter_to_plane", values, n * c * size[0], values, indices, strays, bounds, planes),
+        *(windows, *size, oh, ow, accumulate),
     )
     return planes
 
