@@ -40,7 +40,6 @@ def test_the_plain_square_is_the_compiled_one(rows):
 @pytest.mark.parametrize(
     "shape",
     [
-        (2, 1, 200, 100),
         (2, 3, 128, 128),
         (2, 8, 128, 130),
         (1, 17, 45, 47),
