@@ -35,7 +35,6 @@ def markdown(text, **options):
 c = get_config()  # noqa: F821
 c.TemplateExporter.extra_template_basedirs = [str(HERE)]
 c.SlidesExporter.template_name = "classroom"
-c.SlidesExporter.reveal_url_prefix = "https://unpkg.com/reveal.js@4.6.1"
 c.SlidesExporter.exclude_input_prompt = True
 c.SlidesExporter.exclude_output_prompt = True
 c.SlidesExporter.filters = {"markdown2html": partial(markdown)}
