@@ -47,7 +47,9 @@ def test_products_and_weights_are_those_of_the_layers(kind):
 
 def test_the_machine_is_the_one_of_the_tables():
     text = RESULTS.with_suffix(".md").read_text(encoding="utf-8")
-    assert f"measured peak: {PEAK} GFLOP/s, {BANDWIDTH} GB/s" in text
+    measured = re.findall(r"measured peak: (\d+) GFLOP/s, (\d+) GB/s", text)[0]
+    for shown, found in zip((PEAK, BANDWIDTH), measured, strict=True):  # a day's runs measure it again and again
+        assert abs(shown / int(found) - 1) < 0.06
     assert json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]
 
 

@@ -26,12 +26,22 @@ def bench(monkeypatch):
             del sys.modules[name]
 
 
+@pytest.fixture
+def free_flags():
+    """Let cuDNN's flags be set, and set them back: PyTorch's own test helpers, once imported, lock them for the process."""
+    backends = pytest.importorskip("torch", reason="PyTorch is not installed").backends
+    with backends.__allow_nonbracketed_mutation():
+        before = backends.cudnn.allow_tf32, backends.cudnn.benchmark
+        yield
+        backends.cudnn.allow_tf32, backends.cudnn.benchmark = before
+
+
 def numbers(result):
     parts = [getattr(p, "data", p) for p in (result if isinstance(result, tuple) else (result,)) if p is not None]
     return [np.asarray(p.get() if hasattr(p, "get") else p.detach().cpu()) for p in parts]
 
 
-def test_both_sides_do_the_same_work(gpu, bench):
+def test_both_sides_do_the_same_work(gpu, bench, free_flags):
     """Every row, every way of PyTorch: the results are ours."""
     pytest.importorskip("torch", reason="PyTorch is not installed: there is nothing to compare with")
     seen = 0
