@@ -158,11 +158,12 @@ HELPED = tuple(label for label in PATHS if label != "Winograd, the weight's grad
 
 
 def _adam_step(dtype: Any) -> None:
-    from .optimizer.numba_cpu import SMALL, adam_step
+    from .optimizer.numba_cpu import SMALL, step
+    from .optimizer.steps import adam_constants
 
     for size in (1, SMALL + 1):
-        data, grad, mean, square = np.zeros((4, size), dtype)
-        adam_step(data, grad, mean, square, 1, 1e-3, (0.9, 0.999), 1e-8, 0.0, False)
+        constants = adam_constants(np.dtype(dtype), 1, 1e-3, (0.9, 0.999), 1e-8, 0.0, False)
+        step("adam", tuple(np.zeros((4, size), dtype)), constants)
 
 
 def _channels_last(dtype: Any) -> None:

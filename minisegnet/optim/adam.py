@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..arrays import array_module
+from ..kernels.optimizer.steps import adam_constants
 from .optimizer import Optimizer, compiled
 
 
@@ -49,8 +50,8 @@ class Adam(Optimizer):
         memory["step"] += 1
         t, m, v = memory["step"], memory["exp_avg"], memory["exp_avg_sq"]
         if loops := compiled(data, grad, m, v):
-            decay = group["weight_decay"]
-            loops.adam_step(data, grad, m, v, t, lr, (beta1, beta2), group["eps"], decay, self.decoupled)
+            settings = t, lr, (beta1, beta2), group["eps"], group["weight_decay"], self.decoupled
+            loops.step("adam", (data, grad, m, v), adam_constants(data.dtype, *settings))
             return
         if group["weight_decay"] and self.decoupled:
             data *= 1 - lr * group["weight_decay"]

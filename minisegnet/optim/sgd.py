@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..arrays import array_module
+from ..kernels.optimizer.steps import sgd_constants
 from .optimizer import Optimizer, compiled
 
 
@@ -53,7 +54,7 @@ class SGD(Optimizer):
         share = 1 if first else 1 - group["dampening"]
         if loops := compiled(data, grad, velocity):
             settings = group["lr"], group["momentum"], share, group["weight_decay"], group["nesterov"]
-            loops.sgd_step(data, grad, velocity, *settings)
+            loops.step("sgd", (data, grad, velocity), sgd_constants(data.dtype, *settings))
             return
         if group["weight_decay"]:
             grad = grad + group["weight_decay"] * data

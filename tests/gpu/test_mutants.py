@@ -12,6 +12,7 @@ from gpu.emulator import EmulationError
 
 from minisegnet import backend
 from minisegnet.kernels.contract import KERNELS
+from minisegnet.kernels.optimizer.steps import adam_constants, sgd_constants
 
 pytestmark = pytest.mark.skipif(emulator.missing() is not None, reason=str(emulator.missing()))
 
@@ -40,11 +41,11 @@ def reference_of(name):
 def steps_of(place, name):
     """Return an optimizer's step that gives back the arrays which it changes."""
 
-    def step(*given):
-        arrays = [a.copy() for a in given if not isinstance(a, int | float | tuple)]
-        constants = [a for a in given if isinstance(a, int | float | tuple)]
-        getattr(importlib.import_module(f"minisegnet.kernels.optimizer.{place}"), name)(*arrays, *constants)
-        return tuple(arrays)
+    def step(*arrays_and_constants):
+        *arrays, constants = arrays_and_constants
+        changed = tuple(a.copy() for a in arrays)
+        importlib.import_module(f"minisegnet.kernels.optimizer.{place}").step(name, changed, constants)
+        return changed
 
     return step
 
@@ -99,9 +100,12 @@ def calls(family, rng):
     elif family == "optimizer":
         data, grad, mean, square = normal(4, 7), normal(4, 7), normal(4, 7), normal(4, 7) ** 2
         for decoupled in (True, False):
-            yield "adam_step", (data, grad, mean, square, 3, 0.1, (0.8, 0.9), 1e-3, 0.2, decoupled)
+            yield (
+                "adam",
+                (data, grad, mean, square, adam_constants(data.dtype, 3, 0.1, (0.8, 0.9), 1e-3, 0.2, decoupled)),
+            )
         for momentum, nesterov in ((0.0, False), (0.9, False), (0.9, True)):
-            yield "sgd_step", (data, grad, mean, 0.1, momentum, 0.6, 0.2, nesterov)
+            yield "sgd", (data, grad, mean, sgd_constants(data.dtype, 0.1, momentum, 0.6, 0.2, nesterov))
     else:
         logits, target = normal(2, 3, 7) * [1, 1, 1, 1, 1, 1, 1000], rng.integers(0, 3, (2, 7))
         logits, weight = logits.astype(np.float32), np.array([[0, 1, 1, 2, 0, 1, 1]] * 2, np.float32)

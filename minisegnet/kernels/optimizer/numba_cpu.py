@@ -16,7 +16,6 @@ import numpy as np
 from numba import njit, prange
 
 from ..threads import one_at_a_time
-from .steps import adam_constants, sgd_constants
 
 LINE: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 OPTIONS: dict[str, Any] = {"parallel": True, **LINE}
@@ -25,42 +24,9 @@ SMALL = 2 * BLOCK  # up to so many are done by the thread that calls
 
 
 @one_at_a_time
-def adam_step(
-    data: np.ndarray,
-    grad: np.ndarray,
-    exp_avg: np.ndarray,
-    exp_avg_sq: np.ndarray,
-    step: int,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
-) -> None:
-    """Do step number ``step`` (the first is 1) of Adam or AdamW on contiguous arrays of one shape; see ``optim.Adam``."""
-    constants = adam_constants(data.dtype, step, lr, betas, eps, weight_decay, decoupled)
-    lines = data.reshape(-1), grad.reshape(-1), exp_avg.reshape(-1), exp_avg_sq.reshape(-1)
-    LOOPS["adam", data.size > SMALL](*lines, *constants)
-
-
-@one_at_a_time
-def sgd_step(
-    data: np.ndarray,
-    grad: np.ndarray,
-    velocity: np.ndarray,
-    lr: float,
-    momentum: float,
-    share: float,
-    weight_decay: float,
-    nesterov: bool,
-) -> None:
-    """Do one step of SGD on contiguous arrays of one shape; see ``optim.SGD``.
-
-    ``share`` is how much of the gradient enters the velocity: 1 - dampening, and 1 in the first step, when the velocity
-    is 0. Without momentum there is no velocity: any array may stand in its place, and is left alone.
-    """
-    arrays = [a.reshape(-1) for a in (data, grad, velocity)]
-    LOOPS["sgd", data.size > SMALL](*arrays, *sgd_constants(data.dtype, lr, momentum, share, weight_decay), nesterov)
+def step(name: str, arrays: tuple[np.ndarray, ...], constants: tuple[Any, ...]) -> None:
+    """Do one step of "adam" or "sgd" on a parameter, its gradient and its memory; ``steps.py`` makes the constants."""
+    LOOPS[name, arrays[0].size > SMALL](*(a.reshape(-1) for a in arrays), *constants)
 
 
 def _adam_line_py(data, grad, mean, square, keep, pull, to_mean, keep_square, to_square, inverse_root, eps, rate):

@@ -27,7 +27,11 @@ def adam_constants(
 
 @functools.lru_cache(maxsize=8)
 def sgd_constants(
-    dtype: np.dtype, lr: float, momentum: float, share: float, weight_decay: float
-) -> tuple[np.floating, ...]:
-    """Return SGD's constants as numbers of a type."""
-    return tuple(dtype.type(c) for c in (lr, momentum, share, weight_decay))
+    dtype: np.dtype, lr: float, momentum: float, share: float, weight_decay: float, nesterov: bool
+) -> tuple[np.floating | bool, ...]:
+    """Return SGD's constants as numbers of a type, and whether it looks ahead.
+
+    ``share`` is how much of the gradient enters the velocity: 1 - dampening, and 1 in the first step, when the velocity
+    is 0. Without momentum there is no velocity: any array may stand in its place, and is left alone.
+    """
+    return *(dtype.type(c) for c in (lr, momentum, share, weight_decay)), nesterov
