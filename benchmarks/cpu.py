@@ -38,8 +38,6 @@ import rows_recipe  # noqa: E402
 import turns  # noqa: E402
 from engines import ENGINES, Row  # noqa: E402
 
-from minisegnet import storage  # noqa: E402
-
 DATA = HERE.parent.parent / "shared" / "data" / "histology.npz"
 MEMORY = "memory of a training step"
 LIMIT = 300.0  # seconds that a row may take an engine; the first one compiles
@@ -75,12 +73,6 @@ def result_file(args: argparse.Namespace) -> Path:
     return args.results / ("_".join(["cpu", *words, datetime.date.today().isoformat()]) + ".json")
 
 
-def write(file: Path, results: dict[str, Any]) -> None:
-    """Write the results as a whole or not at all."""
-    with storage.atomic_write(file, "w") as handle:
-        json.dump(results, handle, indent=1)
-
-
 def measure_rows(
     rows: list[Row], engines: list[str], args: argparse.Namespace, results: dict[str, Any], file: Path
 ) -> None:
@@ -107,7 +99,7 @@ def measure_rows(
                     answer = workers[engine, threads].ask(row.key, seconds, LIMIT)
                     add(entry, engine, answer)
                 entry["turns"] = turn + 1
-                write(file, results)
+                turns.write(file, results)
                 print(f"{turn + 1}/{args.rounds}  {cpu_page.line(entry)}", flush=True)
         finally:
             for worker in workers.values():
@@ -122,10 +114,7 @@ def describe(row: Row) -> dict[str, Any]:
 
 def add(entry: dict[str, Any], engine: str, answer: dict[str, Any]) -> None:
     """Add one engine's answer to a row."""
-    if "failed" in answer:
-        entry["failed"][engine] = answer["failed"]
-    for way, seconds in answer.get("seconds", {}).items():
-        entry["seconds"].setdefault(engine, {}).setdefault(way, []).append(seconds)
+    turns.add(entry, engine, answer)
     entry["chosen"] = answer.get("chosen") or entry["chosen"]
 
 
@@ -152,7 +141,7 @@ def measure_memory(args: argparse.Namespace, engines: list[str], results: dict[s
                     before = entry.setdefault(engine, {}).get(layout, made)
                     entry[engine][layout] = min(before, made, key=lambda one: one["peak"])
         results["memory"][name] = entry
-        write(file, results)
+        turns.write(file, results)
         print(f"{MEMORY}: {name}: {cpu_page.memory_line(entry)}", flush=True)
 
 
@@ -205,11 +194,11 @@ def measure(args: argparse.Namespace) -> Path:
         kept = results["recipe"] if args.missing else {}
         for done in rows_recipe.run(args.recipe or [8, 16], args.folds, args.data, env, kept, print):
             results["recipe"] |= done
-            write(file, results)
+            turns.write(file, results)
     results["rows"] = {
         key: results["rows"][key] for key in all_rows() if key in results["rows"]
     }  # in the order of tables
-    write(file, results)
+    turns.write(file, results)
     return file
 
 

@@ -31,8 +31,6 @@ import gpu_rows  # noqa: E402
 import turns  # noqa: E402
 from engines import Row  # noqa: E402
 
-from minisegnet import storage  # noqa: E402
-
 ENGINES = ("minisegnet", "torch")
 LIMIT = 600.0  # seconds that a row may take an engine: torch.compile is slow, the first use of a kernel too
 
@@ -57,12 +55,9 @@ def measure(row: Row, engine: str, seconds: float) -> dict[str, Any]:
 def add(results: dict[str, Any], row: Row, engine: str, answer: dict[str, Any]) -> None:
     """Add one engine's answer to a row."""
     entry = results["rows"][row.key]
-    if "failed" in answer:
-        entry["failed"][engine] = answer["failed"]
+    turns.add(entry, engine, answer)
     for way, why in answer.get("failed ways", {}).items():
         entry["failed"][f"{engine}, {way}"] = why
-    for way, seconds in answer.get("seconds", {}).items():
-        entry["seconds"].setdefault(engine, {}).setdefault(way, []).append(seconds)
     if answer.get("held"):
         results["held"].setdefault(row.key, {})[engine] = answer["held"]
 
@@ -89,17 +84,11 @@ def measure_rows(rows: list[Row], args: argparse.Namespace, results: dict[str, A
                 for engine in ENGINES if turn % 2 == 0 else ENGINES[::-1]:
                     if row.group != "card" or engine == "minisegnet":
                         add(results, row, engine, workers[engine].ask(row.key, args.seconds, LIMIT))
-                write(file, results)
+                turns.write(file, results)
                 print(f"{turn + 1}/{args.rounds}  {gpu_page.line(results['rows'][row.key])}", flush=True)
         finally:
             for worker in workers.values():
                 worker.close()
-
-
-def write(file: Path, results: dict[str, Any]) -> None:
-    """Write the results as a whole or not at all."""
-    with storage.atomic_write(file, "w") as handle:
-        json.dump(results, handle, indent=1)
 
 
 def new_results(args: argparse.Namespace) -> dict[str, Any]:
@@ -138,7 +127,7 @@ def main() -> int:
     wanted = [row for row in known.values() if args.all or row.group == "card" or any(p in row.key for p in args.only)]
     measure_rows(wanted, args, results, file)
     results["rows"] = {key: results["rows"][key] for key in known if key in results["rows"]}
-    write(file, results)
+    turns.write(file, results)
     gpu_page.write_page(results, file)
     failed = gpu_page.failures(results)
     print("\n".join(f"failed: {line}" for line in failed), end="\n" if failed else "", file=sys.stderr)

@@ -6,18 +6,19 @@ import math
 from pathlib import Path
 from typing import Any
 
+from cpu_page import number
+from cpu_page import table as markdown
 from gpu_rows import BANDWIDTH, COMPILED, EAGER, FLOAT32, OURS, STRICT, TF32, TUNED
+from judge import Entry, best
 from rows_network import INFER, TRAIN
 
 from minisegnet import storage
 
-Entry = dict[str, Any]
 
-
-def fewest(entry: Entry, engine: str, *ways: str) -> float:
-    """Return the fewest seconds of some ways of an engine; not-a-number where there are none."""
-    known = entry["seconds"].get(engine, {})
-    return min((min(known[way]) for way in ways if way in known), default=math.nan)
+def fewest(entry: Entry, *ways: str) -> float:
+    """Return the fewest seconds of some ways of PyTorch; not-a-number where there are none."""
+    known = entry["seconds"].get("torch", {})
+    return min((best(entry, "torch", way) for way in ways if way in known), default=math.nan)
 
 
 def middle(entry: Entry, engine: str, way: str) -> float:
@@ -29,23 +30,18 @@ def middle(entry: Entry, engine: str, way: str) -> float:
 def roof(results: dict[str, Any], name: str) -> float:
     """Return a limit of the card: bytes or operations a second."""
     entry = results["rows"].get(f"card: {name}")
-    return (entry["flops"] or entry["moved"]) / fewest(entry, OURS, OURS) if entry else math.nan
+    return (entry["flops"] or entry["moved"]) / best(entry, OURS) if entry else math.nan
 
 
 def share(results: dict[str, Any], entry: Entry) -> float:
     """Return the least time that the card's memory and its float32 arithmetic allow, as a share of ours."""
     least = max(entry["flops"] / roof(results, FLOAT32), entry["moved"] / roof(results, BANDWIDTH))
-    return least / fewest(entry, OURS, OURS)
-
-
-def number(value: float, form: str = ".2f") -> str:
-    """Return a number, or a dash where there is none."""
-    return "–" if math.isnan(value) else format(value, form)
+    return least / best(entry, OURS)
 
 
 def line(entry: Entry) -> str:
     """Return what is printed of a row while it is measured."""
-    mine, theirs = fewest(entry, OURS, OURS), fewest(entry, "torch", *entry["seconds"].get("torch", {}))
+    mine, theirs = best(entry, OURS), best(entry, "torch")
     said = f"{entry['group']}: {entry['name']}: {number(1000 * mine, '.3f')} ms"
     said += (
         "" if math.isnan(theirs) else f", PyTorch's best {number(1000 * theirs, '.3f')}, ratio {number(theirs / mine)}"
@@ -57,18 +53,17 @@ def table(results: dict[str, Any], entries: list[Entry], fast: str) -> str:
     """Return rows beside PyTorch; ``fast`` is the third of its ways."""
     head = ["work", "case", "ours, ms", "median", "eager", "channels_last", fast, "strict float32", "of the roof",
             "MiB", "PyTorch's"]  # fmt: skip
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    rows = []
     for entry in entries:
-        mine = fewest(entry, OURS, OURS)
+        mine = best(entry, OURS)
         strict = [way for way in entry["seconds"].get("torch", {}) if way.startswith(STRICT)]
-        ratios = [fewest(entry, "torch", *ways) / mine for ways in ((EAGER,), (TUNED,), (fast,), strict)]
+        ratios = [fewest(entry, *ways) / mine for ways in ((EAGER,), (TUNED,), (fast,), strict)]
         held = [results["held"].get(f"{entry['group']}: {entry['name']}", {}).get(e, {}) for e in (OURS, "torch")]
         peaks = [min(by_way.values(), default=math.nan) / 2**20 for by_way in held]
-        cells = [entry["group"], entry["name"], number(1000 * mine, ".3f"), number(1000 * middle(entry, OURS, OURS), ".3f"),
+        rows.append([entry["group"], entry["name"], number(1000 * mine, ".3f"), number(1000 * middle(entry, OURS, OURS), ".3f"),
                  *map(number, ratios), number(100 * share(results, entry), ".0f") + " %",
-                 *(number(p, ",.0f") for p in peaks)]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+                 *(number(p, ",.0f") for p in peaks)])  # fmt: skip
+    return markdown(head, rows)
 
 
 def page(results: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import rows_memory
+import rows_network
 from engines import Minisegnet, Row, Torch
 from rows_convolution import DIRECTIONS, Geometry, work
 from rows_network import CLASSES, DEPTH, INFER, TRAIN, Case, batch
@@ -221,27 +222,15 @@ def net_ways(case: Case, training: bool, engine: str) -> Builders:
 def our_net(case: Case, training: bool) -> Callable[[], Any]:
     """Return a step or an inference in minisegnet."""
     import minisegnet as ms
-    from minisegnet import functional, models, optim
+    from minisegnet import models, optim
 
     ms.manual_seed(0)
     net = models.UNet(3, CLASSES, case.base, DEPTH).train(training).to("cuda")
     images, targets = batch(case)
-    x, y = ms.Tensor(ms.to_device(images, "cuda")), ms.to_device(targets, "cuda")
-    if not training:
-
-        def infer() -> None:
-            with ms.no_grad():
-                net(x)
-
-        return infer
-    optimizer = optim.Adam(net.parameters(), 1e-3)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        functional.cross_entropy(net(x), y).backward()
-        optimizer.step()
-
-    return step
+    optimizer = optim.Adam(net.parameters(), 1e-3) if training else None
+    return rows_network.work(
+        Ours(), net, optimizer, ms.Tensor(ms.to_device(images, "cuda")), ms.to_device(targets, "cuda")
+    )
 
 
 def their_net(lib: Theirs, case: Case, training: bool, way: str) -> Callable[[], Any]:
@@ -251,25 +240,11 @@ def their_net(lib: Theirs, case: Case, training: bool, way: str) -> Callable[[],
     torch, (images, targets) = lib.torch, batch(case)
     torch.manual_seed(0)
     net: Any = lib.module(UNet(3, CLASSES, case.base, DEPTH), way).train(training)
-    x, y = lib.tensor(images, way), lib.tensor(targets, way)
-    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3) if training else None
     if way.endswith(COMPILED):
         torch.compiler.reset()
         net = torch.compile(net, backend="inductor" if lib.device == "cuda" else "eager")
-    if not training:
-
-        def infer() -> None:
-            with torch.no_grad():
-                net(x)
-
-        return infer
-
-    def step() -> None:
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(net(x), y).backward()
-        optimizer.step()
-
-    return step
+    return rows_network.work(lib, net, optimizer, lib.tensor(images, way), lib.tensor(targets, way))
 
 
 def _roofs(tiny: bool) -> list[Row]:

@@ -87,29 +87,32 @@ def batch(case: Case) -> tuple[np.ndarray, np.ndarray]:
     return rng.random((case.n, 3, *size[1:]), dtype=np.float32), rng.integers(0, CLASSES, size)
 
 
-def ours(case: Case, training: bool) -> Callable[[], Any]:
-    """Return a step or an inference in minisegnet."""
-    import minisegnet as ms
-    import minisegnet.functional as F
-    from minisegnet import models, optim
-
-    ms.manual_seed(0)
-    (x, y), net = batch(case), models.UNet(3, CLASSES, case.base, DEPTH).train(training)
-    if not training:
+def work(lib: Any, net: Any, optimizer: Any, x: Any, y: Any) -> Callable[[], Any]:
+    """Return a training step of a network of either library, or its inference where there is no optimizer."""
+    if optimizer is None:
 
         def infer() -> None:
-            with ms.no_grad():
+            with lib.no_grad():
                 net(x)
 
         return infer
-    optimizer = optim.Adam(net.parameters(), 1e-3)
 
     def step() -> None:
         optimizer.zero_grad()
-        F.cross_entropy(net(x), y).backward()
+        lib.functional.cross_entropy(net(x), y).backward()
         optimizer.step()
 
     return step
+
+
+def ours(case: Case, training: bool) -> Callable[[], Any]:
+    """Return a step or an inference in minisegnet."""
+    import minisegnet as ms
+    from minisegnet import models, optim
+
+    ms.manual_seed(0)
+    net = models.UNet(3, CLASSES, case.base, DEPTH).train(training)
+    return work(engine_named("minisegnet"), net, optim.Adam(net.parameters(), 1e-3) if training else None, *batch(case))
 
 
 def theirs(case: Case, training: bool, layout: str) -> Callable[[], Any]:
@@ -119,22 +122,8 @@ def theirs(case: Case, training: bool, layout: str) -> Callable[[], Any]:
     lib = engine_named("torch")
     torch, (images, targets) = lib.torch, batch(case)
     net = UNet(3, CLASSES, case.base, DEPTH).to(memory_format=lib.format(layout)).train(training)
-    x, y = lib.tensor(images, layout), torch.from_numpy(targets)
-    if not training:
-
-        def infer() -> None:
-            with torch.no_grad():
-                net(x)
-
-        return infer
-    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(net(x), y).backward()
-        optimizer.step()
-
-    return step
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3) if training else None
+    return work(lib, net, optimizer, lib.tensor(images, layout), torch.from_numpy(targets))
 
 
 def onnx(case: Case) -> Callable[[], Any]:

@@ -20,6 +20,8 @@ from typing import Any
 
 from engines import ALGORITHMS, NETWORK, Row
 
+from minisegnet import storage
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -62,6 +64,20 @@ def serve(engine: str, rows: Mapping[str, Row], measure: Callable[..., dict[str,
         except Exception as error:
             answer = {"failed": f"{type(error).__name__}: {error}".splitlines()[0]}
         print(json.dumps(answer), file=answers, flush=True)
+
+
+def add(entry: dict[str, Any], engine: str, answer: dict[str, Any]) -> None:
+    """Add one engine's answer to a row of a file of results."""
+    if "failed" in answer:
+        entry["failed"][engine] = answer["failed"]
+    for way, seconds in answer.get("seconds", {}).items():
+        entry["seconds"].setdefault(engine, {}).setdefault(way, []).append(seconds)
+
+
+def write(file: Path, results: dict[str, Any]) -> None:
+    """Write the results as a whole or not at all."""
+    with storage.atomic_write(file, "w") as handle:
+        json.dump(results, handle, indent=1)
 
 
 def environment(threads: int, processor_time: bool) -> dict[str, str]:
