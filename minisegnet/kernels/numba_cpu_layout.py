@@ -97,7 +97,8 @@ _square = _square_py if numba.config.DISABLE_JIT else _square_compiled()  # type
 def _turn_py(planes, shape, pixels, turned):
     images, channels, length = shape
     blocks = (length + pixels - 1) // pixels
-    squares, few = channels // 8 * 8, channels < 8
+    few = channels < 8
+    squares = channels if few else channels // 8 * 8  # channels that are turned by squares
     for task in prange(images * blocks):
         number = np.int64(task)
         image = number // blocks
@@ -106,13 +107,13 @@ def _turn_py(planes, shape, pixels, turned):
         whole = count // 8 * 8
         if few:
             whole = max(whole - 8, 0)  # what the last store leaves must be this task's to write
-        for c in range(0, max(squares, 1), 8):
+        for c in range(0, squares, 8):
             source, target = (image * channels + c) * length + first, (image * length + first) * channels + c
             for p in range(0, whole, 8):
                 _square(planes, source + p, length, min(8, channels), turned, target + p * channels, channels)
         for c in range(channels):
             source, target = (image * channels + c) * length + first, (image * length + first) * channels + c
-            for p in range(whole if few or c < squares else 0, count):
+            for p in range(whole if c < squares else 0, count):
                 turned[target + p * channels] = planes[source + p]
 
 

@@ -234,6 +234,12 @@ def _train_step(
     x, y, *weight = inputs[0], *(ranks.whole(part) for part in inputs[1:])
     random_state = random.get_state()
     buffers = [(buffer, buffer.data.copy()) for _, buffer in model.named_buffers()]
+
+    def undo() -> None:
+        optimizer.zero_grad()
+        for buffer, data in buffers:
+            buffer.data = data
+
     model.train()
     optimizer.zero_grad()
     norm = math.nan
@@ -250,9 +256,7 @@ def _train_step(
                 parameters = optimizer.parameters()
                 norm = grad_norm(parameters) if clip is None else clip_grad_norm_(parameters, clip)
     except MemoryError as error:
-        optimizer.zero_grad()
-        for buffer, data in buffers:
-            buffer.data = data
+        undo()
         error.add_note(
             f"minisegnet: {who_found_no_room(error)}{what_a_step_needs(x)} The model is as it was before this step."
         )
@@ -265,9 +269,7 @@ def _train_step(
         what = "gradient" if math.isfinite(number) else "loss"
         joined = Tensor(ranks.whole(x.data)), y, *weight  # every rank looks through all of it: all come to one answer
         story = where_it_began(model, loss, joined, random_state)
-        for buffer, data in buffers:
-            buffer.data = data
-        optimizer.zero_grad()
+        undo()
         raise FloatingPointError(
             f"the {what} became {norm if what == 'gradient' else number} at step {state.step + 1}, batch {state.batch + 1} "
             f"of epoch {state.epoch + 1}. {story} The last losses were {[round(v, 4) for v in history.loss[-5:]]}, the "
