@@ -355,6 +355,7 @@ def installed():
     wrappers = [name for name in sys.modules if name.startswith("minisegnet.kernels.") and "cuda_gpu" in name]
     before = {name: sys.modules.pop(name) for name in ["cupy", *wrappers] if name in sys.modules}
     sys.modules["cupy"] = MODULE
+    FREED.clear()
     try:
         yield MODULE
     finally:
