@@ -45,6 +45,25 @@ def device_of(array: Any) -> str:
     return "cuda" if is_cupy(array) else "cpu"
 
 
+def owned(box: list[Any]) -> Any:
+    """Return the array in a list of one for the caller to keep and change: itself where nobody else sees it, else a copy.
+
+    An array of a training step's size is not copied without need: what a kernel has just made is known to this list alone.
+    Python counts who holds an object; a view holds the object that owns its memory, which is asked as well.
+    """
+    array, fresh = box[0], np.empty(0)
+    alone = sys.getrefcount(fresh) + 1  # and the list, or the view
+    seen = not isinstance(array, np.ndarray) or sys.getrefcount(array) > alone
+    owner = array
+    while not seen and isinstance(owner, np.ndarray) and owner.base is not None:
+        owner = owner.base
+        seen = sys.getrefcount(owner) > alone
+    if seen or not array.flags.writeable or 0 in array.strides:  # strides of 0: one number stands for many
+        return array.copy(order="K")
+    owns = owner.flags.owndata if isinstance(owner, np.ndarray) else getattr(owner, "owns_memory", False)
+    return array if owns else array.copy(order="K")
+
+
 def to_device(array: Any, device: str) -> Any:
     """Return the array on ``device`` ("cpu" or "cuda"; "gpu" is understood), itself if it is there already.
 

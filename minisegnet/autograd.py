@@ -114,34 +114,31 @@ class Node:
 
     def step_back(self, retain_graph: bool) -> set[Node]:
         """Turn the gradients that arrived here into the inputs' gradients; return the nodes that those came from."""
+        name = self.function.__name__
         if self.context._saved is None:
-            raise RuntimeError(
-                f"backward through {self.function.__name__} a second time: the first pass freed its arrays. "
-                "Run the forward again, or call backward(retain_graph=True) the first time"
-            )
+            cure = "Run the forward again, or call backward(retain_graph=True) the first time"
+            raise RuntimeError(f"backward through {name} a second time: the first pass freed its arrays. {cure}")
         arrived, self.grads = self.grads, [None] * len(self.grads)
         grads = self.function.backward(self.context, *arrived)
-        grads = grads if isinstance(grads, tuple) else (grads,)
-        _require_finite(grads, f"the gradient computed by the backward of {self.function.__name__}")
+        grads = [[grad] for grad in (grads if isinstance(grads, tuple) else (grads,))]
+        _require_finite((grad for (grad,) in grads), f"the gradient computed by the backward of {name}")
         reached: set[Any] = set()
-        for tensor, grad in zip(self.inputs, grads, strict=True):
-            if tensor is not None and grad is not None:
-                if grad.shape != tensor.shape:
-                    raise ValueError(
-                        f"the backward of {self.function.__name__} returned a gradient of shape {grad.shape} "
-                        f"for an input of shape {tensor.shape}"
-                    )
-                reached.add(tensor._receive(grad))
+        for tensor, box in zip(self.inputs, grads, strict=True):
+            if tensor is not None and box[0] is not None:
+                if (shape := box[0].shape) != tensor.shape:
+                    what = f"a gradient of shape {shape} for an input of shape {tensor.shape}"
+                    raise ValueError(f"the backward of {name} returned {what}")
+                reached.add(tensor._receive(box))
         if not retain_graph:
             self.context._saved, self.inputs = None, ()
         return reached - {None}
 
 
 class Function:
-    """An operation with a derivative. Subclass it, write ``forward`` and ``backward``, call it by ``apply``.
+    """An operation with a derivative: a subclass with ``forward`` and ``backward``, called by ``apply``.
 
-    ``forward(ctx, *inputs, **options)`` gets arrays and returns an array or a tuple of arrays;
-    ``backward(ctx, *grad_outputs)`` returns one gradient per input (``None`` where there is none).
+    ``forward(ctx, *inputs, **options)`` gets arrays and returns an array or a tuple of arrays, and
+    ``backward(ctx, *grad_outputs)`` one gradient per input (``None`` where there is none).
     """
 
     forward: Callable[..., Any]
@@ -233,18 +230,20 @@ class Tensor(_Taught):
             grad = np.ones_like(self._data)
         if np.shape(grad := unwrap(grad)) != self.shape:
             raise ValueError(f"backward: grad must have the tensor's shape {self.shape}, got {np.shape(grad)}")
-        todo: set[Any] = {self._receive(grad)} - {None}
+        todo: set[Any] = {self._receive([grad])} - {None}
         while todo:  # the youngest first: everything that used its results has then passed its gradient on
             node = max(todo, key=lambda n: n.number)
             todo.remove(node)
             todo |= node.step_back(retain_graph)
 
-    def _receive(self, grad: Any) -> Node | None:
-        """Add one gradient that flows into this tensor; a leaf keeps it, a result hands it to its node."""
-        grad = grad.astype(self.dtype, copy=False)  # an operation may have met another type, such as float64
+    _own: Any = staticmethod(lambda box: box[0].copy(order="K"))  # functional/ teaches when no copy is needed
+
+    def _receive(self, box: list[Any]) -> Node | None:
+        """Add one gradient, in a list of its own, that flows into this tensor; a leaf keeps it, a result hands it to its node."""
+        box[0] = box[0].astype(self.dtype, copy=False)  # an operation may have met another type, such as float64
         if self._node is None:
-            self.grad = Tensor(grad.copy(order="K") if self.grad is None else self.grad.data + grad)
+            self.grad = Tensor(self._own(box) if self.grad is None else self.grad.data + box[0])
         else:
-            before = self._node.grads[self._position]
-            self._node.grads[self._position] = grad if before is None else before + grad
+            grads, i = self._node.grads, self._position
+            grads[i] = box[0] if grads[i] is None else grads[i] + box[0]
         return self._node

@@ -11,7 +11,8 @@ import pytest
 import minisegnet as ms
 import minisegnet.functional as F
 from minisegnet import nn
-from minisegnet.autograd import Function
+from minisegnet.autograd import Function, Tensor
+from minisegnet.kernels.buffers import empty
 
 
 def leaf(values):
@@ -214,6 +215,78 @@ def test_a_prediction_kept_across_steps_does_not_change():
             p.data -= 0.1 * p.grad.data
             p.grad = None
     np.testing.assert_array_equal(kept.data, before)
+
+
+class Returns(Function):
+    """Its backward returns what ``made`` makes of the gradient."""
+
+    @staticmethod
+    def forward(ctx, x, made=None):
+        ctx.made = made
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return ctx.made(grad_output)
+
+
+def gradient_of(made, shape=(256, 256)):
+    x = Tensor(np.zeros(shape, np.float32), requires_grad=True)
+    Returns.apply(x, made=made).sum().backward()
+    return x.grad.data
+
+
+@pytest.mark.parametrize("make", [empty, np.empty], ids=["shelf", "numpy"])
+def test_a_leaf_takes_over_a_gradient_that_nobody_else_sees(make):
+    seen = []
+
+    def fresh(grad):
+        result = make((256, 256), np.float32)
+        result[...] = grad
+        seen.append(result.ctypes.data)
+        return result.reshape(256, 256)
+
+    assert gradient_of(fresh).ctypes.data == seen[-1]
+
+
+@pytest.mark.parametrize("shelf", [True, False])
+def test_a_leaf_copies_a_gradient_that_somebody_else_sees(shelf):
+    make = empty if shelf else np.empty
+    kept = make((512, 512), np.float32)
+    kept[...] = 3
+    others = [kept.reshape(-1), kept[:256, :256]]
+    held = []
+
+    def view_is_kept(grad):
+        large = make((512, 512), np.float32)
+        held.append(large[:256])
+        large[...] = 3
+        return large[:256, :256]
+
+    for made in (
+        lambda g: kept[:256, :256],
+        lambda g: others[1],
+        view_is_kept,
+        lambda g: np.broadcast_to(kept[0, :1], (256, 256)),
+        lambda g: np.broadcast_to(np.full(1, 3, np.float32), (256, 256)),  # one number stands for many
+        lambda g: np.lib.stride_tricks.as_strided(np.full(1, 3, np.float32), (256, 256), (0, 0)),
+    ):
+        gradient = gradient_of(made)
+        gradient += 1
+        assert (gradient == 4).all()
+    assert (kept == 3).all()
+    assert (held[0] == 3).all()
+
+
+def test_two_leaves_that_get_one_array_do_not_share_it():
+    x, y = leaf(np.ones(2000)), leaf(np.ones(2000))
+    given = np.full(2000, 5.0)
+    (x + y).backward(given)
+    x.grad.data += 1
+    y.grad.data *= 10
+    assert (x.grad.data == 6).all()
+    assert (y.grad.data == 50).all()
+    assert (given == 5).all()
 
 
 def test_gradients_of_arithmetic_are_right():

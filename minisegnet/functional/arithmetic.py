@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import array_module
+from ..arrays import array_module, owned
 from ..autograd import Context, Function, Tensor, unwrap
 
 
@@ -251,5 +251,6 @@ for _name, _value in {
     "sqrt": lambda self: Power.apply(self, 0.5),
     "abs": lambda self: Abs.apply(self),
     "clamp": clamp,
+    "_own": staticmethod(owned),
 }.items():
     setattr(Tensor, _name, _value)

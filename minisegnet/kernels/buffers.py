@@ -46,6 +46,7 @@ class _Lease:
     """What owns the memory of one array; NumPy makes an array of it by ``__array_interface__``."""
 
     __slots__ = ("__array_interface__", "_block", "_returned")
+    owns_memory = True  # whoever sees the memory holds this object: nothing else knows of it
 
     def __init__(self, block: _Block, shape: tuple[int, ...], dtype: np.dtype, returned: deque[_Block]):
         self.__array_interface__ = {"version": 3, "shape": shape, "typestr": dtype.str, "data": (block.address, False)}
