@@ -15,15 +15,17 @@ from typing import Any
 
 import numba
 
+from .numba_cpu_stream import past_the_cache
+
 LANES = 8
 
 
 def _window_py(size):
-    def window(image, at, channels, rows, columns, here, values, indices, to):
+    def window(image, at, channels, rows, columns, here, values, indices, to, past):
         """Write the maximum of size x size taps and its place; the first of equal ones wins, of NaNs the last.
 
         ``at`` is the first tap's number in ``image``, ``here`` its pixel; the other rows and columns of taps are so many
-        pixels further on.
+        pixels further on. ``past``: write past the cache (``numba_cpu_stream.py``).
         """
         for c in range(LANES):
             best, place = image[at + c], here
@@ -37,8 +39,8 @@ def _window_py(size):
     return window
 
 
-def _mix_py(line, one, other, of_one, of_other, output, to):
-    """output[to + c] = of_one * line[one + c] + of_other * line[other + c] for eight c."""
+def _mix_py(line, one, other, of_one, of_other, output, to, past):
+    """output[to + c] = of_one * line[one + c] + of_other * line[other + c] for eight c; ``past`` the cache, or not."""
     for c in range(LANES):
         output[to + c] = of_one * line[one + c] + of_other * line[other + c]
 
@@ -70,9 +72,14 @@ class _Lanes:
         value.align = 4
         return value
 
-    def store(self, value: Any, array: int, at: Any) -> None:
-        """Write eight numbers."""
-        self.builder.store(value, self.place(array, at, self.number(array))).align = 4
+    def store(self, value: Any, array: int, at: Any, past: Any) -> None:
+        """Write eight numbers, past the cache if ``past``: then their address is a multiple of their size."""
+        place, size = self.place(array, at, self.number(array)), LANES * self.context.get_abi_sizeof(value.type.element)
+        with self.builder.if_else(past) as (then, otherwise):
+            with then:
+                past_the_cache(self.builder, self.builder.store(value, place), size)
+            with otherwise:
+                self.builder.store(value, place).align = 4
 
     def spread(self, value: Any) -> Any:
         """Return a number eight times."""
@@ -89,7 +96,7 @@ def _window_compiled(size: int) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         lanes = _Lanes(context, builder, signature, arguments)
-        _, at, channels, rows, columns, here, _, _, to = arguments
+        _, at, channels, rows, columns, here, _, _, to, past = arguments
         start = lanes.index(0)
         down = [start, *(builder.extract_value(rows, i) for i in range(size - 1))]
         along = [start, *(builder.extract_value(columns, i) for i in range(size - 1))]
@@ -101,15 +108,15 @@ def _window_compiled(size: int) -> Any:
             wins = builder.or_(builder.fcmp_ordered(">", v, best), builder.fcmp_unordered("uno", v, v))
             best = builder.select(wins, v, best)
             place = builder.select(wins, lanes.spread(further), place)
-        lanes.store(best, 6, to)
+        lanes.store(best, 6, to, past)
         wide = builder.sext(place, lanes.ir.VectorType(lanes.index, LANES))
-        lanes.store(builder.add(wide, lanes.spread(here)), 7, to)
+        lanes.store(builder.add(wide, lanes.spread(here)), 7, to, past)
         return context.get_dummy_value()
 
     @intrinsic
-    def window(typingctx, image, at, channels, rows, columns, here, values, indices, to):
+    def window(typingctx, image, at, channels, rows, columns, here, values, indices, to, past):
         n, steps = types.int64, types.UniTuple(types.int64, size - 1)
-        return types.void(image, n, n, steps, steps, n, values, indices, n), generate
+        return types.void(image, n, n, steps, steps, n, values, indices, n, types.boolean), generate
 
     return window
 
@@ -121,16 +128,16 @@ def _mix_compiled() -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         lanes = _Lanes(context, builder, signature, arguments)
-        _, one, other, of_one, of_other, _, to = arguments
+        _, one, other, of_one, of_other, _, to, past = arguments
         first = builder.fmul(lanes.spread(of_one), lanes.load(0, one), flags=("contract",))
         second = builder.fmul(lanes.spread(of_other), lanes.load(0, other), flags=("contract",))
-        lanes.store(builder.fadd(first, second, flags=("contract",)), 5, to)
+        lanes.store(builder.fadd(first, second, flags=("contract",)), 5, to, past)
         return context.get_dummy_value()
 
     @intrinsic
-    def mix(typingctx, line, one, other, of_one, of_other, output, to):
+    def mix(typingctx, line, one, other, of_one, of_other, output, to, past):
         n = types.int64
-        return types.void(line, n, n, line.dtype, line.dtype, output, n), generate
+        return types.void(line, n, n, line.dtype, line.dtype, output, n, types.boolean), generate
 
     return mix
 

@@ -12,6 +12,7 @@ import numba
 import numpy as np
 import pytest
 
+from minisegnet.kernels import numba_cpu_stream
 from minisegnet.kernels.convolution import numba_cpu_tile, numba_cpu_winograd_product
 from minisegnet.kernels.convolution.numba_cpu_tile import SIZES
 from minisegnet.kernels.convolution.numba_cpu_winograd_tiles import (
@@ -162,3 +163,14 @@ def test_winograds_transforms_are_vectors(function, arguments):
         vectors = [line for line in arithmetic if VECTOR.search(line)]
         assert any("fmadd" in line for line in vectors)
         assert 0.3 < len(vectors) / len(arithmetic) < 0.7, (len(vectors), len(arithmetic))
+
+
+def test_streamed_rows_go_past_the_cache():
+    def write(row, output):
+        numba_cpu_stream.stream(row, output, 0)
+        numba_cpu_stream.stream_end()
+
+    row = np.zeros(64, np.float32)
+    text = assembly(write, row, row)
+    assert re.search(r"v?movntps\s+%[yz]mm", text)
+    assert re.search(r"mfence|lock", text), "another thread might read before it is there"

@@ -4,9 +4,9 @@ Memory is channels-last inside: one long line of numbers, in which every channel
 it in *rows* of several pixels, about 256 numbers, and the C numbers that they need (means, scales) are laid out as often
 beside each other: then the innermost loop is long, and compiled to vector instructions, however few channels there are.
 
-Sums are float64, taken over blocks of pixels that stay in the cache, and the blocks are put together in a fixed order: the
-result does not depend on the number of threads. A mean is found first and the squares are taken around it, so fastmath
-must not rearrange: contraction only. ReLU costs nothing on top: a batch norm without it is one with the floor -infinity.
+Sums are float64, taken over blocks of pixels, and the blocks are put together in a fixed order: the result does not depend
+on the number of threads. What is computed number by number is so in the images' own type. Fastmath must not rearrange:
+contraction only. ReLU costs nothing on top: a batch norm without it is one with the floor -infinity.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from numba import njit, prange
 from ...arrays import channels_first
 from ..buffers import empty
 from ..numba_cpu_layout import channels_last
+from ..numba_cpu_stream import stream, stream_end, streams
 from ..threads import one_at_a_time
 
-OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract"}}
+SERIAL: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"contract"}}
+OPTIONS: dict[str, Any] = {"parallel": True, **SERIAL}
 BLOCK = 16384  # numbers a task works on: 64 KiB of float32
 ROW = 256  # numbers of an innermost loop, at most, where there are fewer channels
 
@@ -72,13 +74,13 @@ def batch_norm_relu_grad(
 @one_at_a_time
 def channel_affine(input: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Return input * scale + shift, channel by channel; see ``reference.channel_affine``."""
-    return _affine(input, np.zeros(len(scale)), scale, shift, -np.inf)
+    return _scaled(input, scale, shift, -np.inf)
 
 
 @one_at_a_time
 def channel_affine_relu(input: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Return max(input * scale + shift, 0), channel by channel; see ``reference.channel_affine_relu``."""
-    return _affine(input, np.zeros(len(scale)), scale, shift, 0.0)
+    return _scaled(input, scale, shift, 0.0)
 
 
 def _normalize(
@@ -86,14 +88,33 @@ def _normalize(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the output, not below the floor, and the statistics."""
     mean, variance = _moments(_as_line(input), input.shape[1])
-    return _affine(input, mean, weight / np.sqrt(variance + eps), bias, floor), mean, variance
+    scale, near = weight / np.sqrt(variance + eps), _near(mean, input.dtype)
+    return _affine(input, near, scale, bias - (mean - near) * scale, floor), mean, variance
 
 
-def _affine(input: np.ndarray, center: np.ndarray, scale: np.ndarray, shift: np.ndarray, floor: float) -> np.ndarray:
-    """Return (input - center) * scale + shift, channel by channel, not below the floor."""
+def _near(center: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return the centers rounded to the images' type, as float64: distances from there lose nothing to a large offset."""
+    return center.astype(dtype).astype(np.float64)
+
+
+def _zero_of(scale: np.ndarray, shift: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return near which number input * scale + shift is zero, or 0 where it is nowhere."""
+    with np.errstate(all="ignore"):
+        zero = (-np.asarray(shift, np.float64) / scale).astype(dtype)
+    return np.where(np.isfinite(zero), zero, 0).astype(np.float64)
+
+
+def _scaled(input: np.ndarray, scale: np.ndarray, shift: np.ndarray, floor: float) -> np.ndarray:
+    """Return input * scale + shift, channel by channel, not below the floor."""
+    near = _zero_of(scale, shift, input.dtype)
+    return _affine(input, near, scale, near * scale + shift, floor)
+
+
+def _affine(input: np.ndarray, near: np.ndarray, scale: np.ndarray, shift: np.ndarray, floor: float) -> np.ndarray:
+    """Return (input - near) * scale + shift, channel by channel, not below the floor."""
     line, row = _as_line(input), _row(input.shape[1])
-    output = empty(line.shape, line.dtype)
-    _center_scale_shift(line, *_side_by_side(row, center, scale, shift), floor, _block(row), output)
+    output, each = empty(line.shape, line.dtype), _side_by_side(row, line.dtype, near, scale, shift)
+    _center_scale_shift(line, *each, line.dtype.type(floor), _block(row), streams(row, (output,), (line,)), output)
     return _as_images(output, input)
 
 
@@ -109,18 +130,19 @@ def _gradients(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the three gradients; where the output lay on the floor, none has passed."""
     grads, line, channels = _as_line(grad_output), _as_line(input), input.shape[1]
-    row, count = _row(channels), max(input.size // channels, 1)
+    row, count, dtype, near = _row(channels), max(input.size // channels, 1), line.dtype, _near(mean, line.dtype)
     inverse = 1 / np.sqrt(variance + eps)
-    scale = weight * inverse
-    forward = _side_by_side(row, mean, scale, bias)
+    scale, beyond, lowest = weight / np.sqrt(variance + eps), mean - near, dtype.type(floor)
+    forward = _side_by_side(row, dtype, near, scale, bias - beyond * scale)  # as it was computed: the same numbers pass
     sums = np.empty((-(-len(line) // _block(row)), 2, channels))
-    _block_products(grads, line, *forward, floor, _block(row), sums)
-    grad_bias, grad_weight = sums.sum(axis=0)  # sums of grad_output, and of grad_output * (input - mean)
-    grad_weight *= inverse
-    mix = _side_by_side(row, scale, -scale * inverse * grad_weight / count, -scale * grad_bias / count)
-    grad_input = empty(line.shape, line.dtype)
-    _mix(grads, line, *forward, floor, *mix, _block(row), grad_input)
-    return _as_images(grad_input, input), grad_weight.astype(input.dtype), grad_bias.astype(input.dtype)
+    _block_products(grads, line, *forward, lowest, _block(row), sums)
+    grad_bias, grad_weight = sums.sum(axis=0)  # sums of grad_output, and of grad_output * (input - near)
+    grad_weight = (grad_weight - beyond * grad_bias) * inverse
+    of_distance = -scale * inverse * grad_weight / count
+    plus = -scale * grad_bias / count - beyond * of_distance
+    grad_input, mix = empty(line.shape, dtype), _side_by_side(row, dtype, scale, of_distance, plus)
+    _mix(grads, line, *forward, lowest, *mix, _block(row), streams(row, (grad_input,), (grads, line)), grad_input)
+    return _as_images(grad_input, input), grad_weight.astype(dtype), grad_bias.astype(dtype)
 
 
 def _as_line(images: np.ndarray) -> np.ndarray:
@@ -142,9 +164,9 @@ def _block(row: int) -> int:
     return max(BLOCK // row, 1) * row
 
 
-def _side_by_side(row: int, *values: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return each (C,) array repeated to the length of a row, in float64."""
-    return tuple(np.tile(v.astype(np.float64), row // len(v)) for v in values)
+def _side_by_side(row: int, dtype: np.dtype, *values: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return each (C,) array repeated to the length of a row, in the images' type."""
+    return tuple(np.tile(v.astype(dtype), row // len(v)) for v in values)
 
 
 def _moments(line: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,61 +186,71 @@ def _moments(line: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _block_moments_py(line, row, size, means, squares):
-    """Per block: the mean, and the sum of squares around it. Shifting by a pixel keeps a constant channel exact."""
+    """Per block: the mean, and the sum of squares around it.
+
+    One walk adds up distances from a pixel, and their squares; the mean's share is taken off the squares afterwards. That
+    costs no digits if the pixel is an ordinary one: of three, the one in the middle. A constant channel stays exact.
+    """
     channels = means.shape[1]
     for block in prange(len(means)):
         part = line[block * size : (block + 1) * size]
-        center, total = np.empty(row), np.zeros(row)
+        center, total, square = np.empty(row), np.zeros(row), np.zeros(row)
+        count = len(part) // channels
         for j in range(row):
-            center[j] = part[j % channels]
-        for first in range(0, len(part), row):
-            here = part[first : first + row]
-            for j in range(len(here)):
-                total[j] += np.float64(here[j]) - center[j]
-        for c in range(channels):
-            of_channel = 0.0
-            for j in range(c, row, channels):
-                of_channel += total[j]
-            means[block, c] = center[c] + of_channel / (len(part) // channels)
-        for j in range(row):
-            center[j] = means[block, j % channels]
-            total[j] = 0
+            c = j % channels
+            one, two, three = part[c], part[count // 2 * channels + c], part[(count - 1) * channels + c]
+            center[j] = max(min(one, two), min(max(one, two), three))
         for first in range(0, len(part), row):
             here = part[first : first + row]
             for j in range(len(here)):
                 distance = np.float64(here[j]) - center[j]
-                total[j] += distance * distance
+                total[j] += distance
+                square[j] += distance * distance
         for c in range(channels):
-            of_channel = 0.0
+            all_distances, all_squares = 0.0, 0.0
             for j in range(c, row, channels):
-                of_channel += total[j]
-            squares[block, c] = of_channel
+                all_distances += total[j]
+                all_squares += square[j]
+            shift = all_distances / count
+            means[block, c] = center[c] + shift
+            squares[block, c] = max(all_squares - shift * all_distances, 0.0)
 
 
-def _center_scale_shift_py(line, center, scale, shift, floor, size, output):
+def _row_py(here, center, scale, shift, floor, there):
+    for j in range(len(here)):
+        value = (here[j] - center[j]) * scale[j] + shift[j]
+        there[j] = floor if value <= floor else value  # so written, a NaN stays
+
+
+def _center_scale_shift_py(line, center, scale, shift, floor, size, past, output):
+    """``past``: write the output past the cache."""
     row = len(center)
     for block in prange((len(line) + size - 1) // size):
         part, to = line[block * size : (block + 1) * size], output[block * size : (block + 1) * size]
+        made = np.empty(row if past else 0, output.dtype)
         for first in range(0, len(part), row):
-            here, there = part[first : first + row], to[first : first + row]
-            for j in range(len(here)):
-                value = (here[j] - center[j]) * scale[j] + shift[j]
-                there[j] = floor if value <= floor else value  # so written, a NaN stays
+            here = part[first : first + row]
+            if past and len(here) == row:
+                _row_of_output(here, center, scale, shift, floor, made)
+                stream(made, to, first)
+            else:
+                _row_of_output(here, center, scale, shift, floor, to[first : first + row])
+        stream_end()
 
 
 def _block_products_py(grads, line, center, scale, shift, floor, size, sums):
     """Per block: the sum of the gradients that pass the floor, and of gradient times (input - mean)."""
-    row, channels = len(center), sums.shape[2]
+    row, channels, zero = len(center), sums.shape[2], line.dtype.type(0)
     for block in prange(len(sums)):
         part, grad = line[block * size : (block + 1) * size], grads[block * size : (block + 1) * size]
         of_grad, of_product = np.zeros(row), np.zeros(row)
         for first in range(0, len(part), row):
             here, arrived = part[first : first + row], grad[first : first + row]
             for j in range(len(here)):
-                distance, passed = np.float64(here[j]) - center[j], np.float64(arrived[j])
-                passed = np.float64(0) if distance * scale[j] + shift[j] <= floor else passed
+                distance = here[j] - center[j]
+                passed = np.float64(zero if distance * scale[j] + shift[j] <= floor else arrived[j])
                 of_grad[j] += passed
-                of_product[j] += passed * distance
+                of_product[j] += passed * np.float64(distance)
         for c in range(channels):
             all_grads, all_products = 0.0, 0.0
             for j in range(c, row, channels):
@@ -227,20 +259,33 @@ def _block_products_py(grads, line, center, scale, shift, floor, size, sums):
             sums[block, 0, c], sums[block, 1, c] = all_grads, all_products
 
 
-def _mix_py(grads, line, center, scale, shift, floor, times_grad, times_distance, plus, size, output):
+def _mixed_row_py(arrived, here, center, scale, shift, floor, times_grad, times_distance, plus, there):
+    zero = arrived.dtype.type(0)
+    for j in range(len(here)):
+        distance = here[j] - center[j]
+        passed = zero if distance * scale[j] + shift[j] <= floor else arrived[j]
+        there[j] = passed * times_grad[j] + distance * times_distance[j] + plus[j]
+
+
+def _mix_py(grads, line, center, scale, shift, floor, times_grad, times_distance, plus, size, past, output):
     row = len(center)
     for block in prange((len(line) + size - 1) // size):
         part, grad = line[block * size : (block + 1) * size], grads[block * size : (block + 1) * size]
-        to = output[block * size : (block + 1) * size]
+        to, made = output[block * size : (block + 1) * size], np.empty(row if past else 0, output.dtype)
         for first in range(0, len(part), row):
-            here, arrived, there = part[first : first + row], grad[first : first + row], to[first : first + row]
-            for j in range(len(here)):
-                distance, passed = np.float64(here[j]) - center[j], np.float64(arrived[j])
-                passed = np.float64(0) if distance * scale[j] + shift[j] <= floor else passed
-                there[j] = passed * times_grad[j] + distance * times_distance[j] + plus[j]
+            here, arrived = part[first : first + row], grad[first : first + row]
+            if past and len(here) == row:
+                _mixed_row(arrived, here, center, scale, shift, floor, times_grad, times_distance, plus, made)
+                stream(made, to, first)
+            else:
+                there = to[first : first + row]
+                _mixed_row(arrived, here, center, scale, shift, floor, times_grad, times_distance, plus, there)
+        stream_end()
 
 
 _block_moments = njit(**OPTIONS)(_block_moments_py)
+_row_of_output = njit(**SERIAL)(_row_py)
 _center_scale_shift = njit(**OPTIONS)(_center_scale_shift_py)
 _block_products = njit(**OPTIONS)(_block_products_py)
+_mixed_row = njit(**SERIAL)(_mixed_row_py)
 _mix = njit(**OPTIONS)(_mix_py)

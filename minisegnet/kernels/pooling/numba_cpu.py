@@ -21,6 +21,7 @@ from ...shapes import Size, pool_output_size
 from ..buffers import empty
 from ..numba_cpu_lanes import LANES, window_2x2, window_3x3
 from ..numba_cpu_layout import channels_last
+from ..numba_cpu_stream import stream_end, streams
 from ..threads import one_at_a_time
 
 OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True}
@@ -42,7 +43,8 @@ def max_pool2d(
     oh, ow = pool_output_size((h, w), kernel_size, stride, padding, dilation, ceil_mode)
     values = empty((n, oh, ow, c), input.dtype)
     indices = empty((n, oh, ow, c), np.int64)
-    _max_pool2d(channels_last(input), kernel_size, stride, padding, dilation, values, indices)
+    past = streams(c, (values, indices), (input,))
+    _max_pool2d(channels_last(input), kernel_size, stride, padding, dilation, past, values, indices)
     return channels_first(values), channels_first(indices)
 
 
@@ -73,7 +75,7 @@ def _halved(size: Size, pooled: Size) -> bool:
     return size == (2 * pooled[0], 2 * pooled[1])
 
 
-def _max_pool2d_py(input, kernel_size, stride, padding, dilation, values, indices):
+def _max_pool2d_py(input, kernel_size, stride, padding, dilation, past, values, indices):
     n, h, w, channels = input.shape
     _, oh, ow, _ = values.shape
     small = dilation == (1, 1) and (kernel_size == (2, 2) or kernel_size == (3, 3))
@@ -85,7 +87,9 @@ def _max_pool2d_py(input, kernel_size, stride, padding, dilation, values, indice
         kh_first, kh_stop = _taps_inside(top, h, kernel_size[0], dilation[0])
         first, stop = 0, 0
         if small and channels >= LANES:
-            _row_of_lanes(input[image], kernel_size[0], top, stride[1], padding[1], values[image, y], indices[image, y])
+            best, place = values[image, y], indices[image, y]
+            _row_of_lanes(input[image], kernel_size[0], top, stride[1], padding[1], best, place, past)
+            stream_end()
             continue
         if small and kh_first == 0 and kh_stop == kernel_size[0] and x_first < x_stop:
             first, stop = x_first, x_stop
@@ -168,7 +172,7 @@ def _row_3x3_py(image, top, stride, padding, first, stop, values, indices):
             value[channel], index[channel] = v, here + k
 
 
-def _row_of_lanes_py(image, size, top, stride, padding, values, indices):
+def _row_of_lanes_py(image, size, top, stride, padding, values, indices, past):
     """The windows of a row, eight channels at a time.
 
     Taps outside of the image are moved to the border's: the same pixel twice, next to each other, changes no maximum.
@@ -184,10 +188,10 @@ def _row_of_lanes_py(image, size, top, stride, padding, values, indices):
             c = min(block, channels - LANES)
             at, to = here * channels + c, x * channels + c
             if size == 2:
-                window_2x2(flat, at, channels, ((y1 - y0) * w,), (x1 - x0,), here, best, place, to)
+                window_2x2(flat, at, channels, ((y1 - y0) * w,), (x1 - x0,), here, best, place, to, past)
             else:
                 rows, columns = ((y1 - y0) * w, (y2 - y0) * w), (x1 - x0, x2 - x0)
-                window_3x3(flat, at, channels, rows, columns, here, best, place, to)
+                window_3x3(flat, at, channels, rows, columns, here, best, place, to, past)
 
 
 def _taps_inside_py(start, size, kernel, dilation):

@@ -17,6 +17,7 @@ from ...shapes import Size
 from ..buffers import empty
 from ..numba_cpu_lanes import LANES, mix
 from ..numba_cpu_layout import channels_last
+from ..numba_cpu_stream import stream_end, streams
 from ..threads import one_at_a_time
 from .taps import Scale, weighted_taps
 
@@ -32,7 +33,7 @@ def resize_bilinear(
     output = empty((n, *size, c), input.dtype)
     rows = weighted_taps(h, size[0], align_corners, scale[0], input.dtype)
     columns = weighted_taps(w, size[1], align_corners, scale[1], input.dtype)
-    _resize_bilinear(channels_last(input), rows, columns, output)
+    _resize_bilinear(channels_last(input), rows, columns, streams(c, (output,), (input,)), output)
     return channels_first(output)
 
 
@@ -49,7 +50,7 @@ def resize_bilinear_grad(
     return channels_first(grad_input)
 
 
-def _resize_bilinear_py(input, rows, columns, output):
+def _resize_bilinear_py(input, rows, columns, past, output):
     n, oh, ow, channels = output.shape
     w = input.shape[2]
     top, bottom, of_top, of_bottom, _, _ = rows
@@ -66,7 +67,8 @@ def _resize_bilinear_py(input, rows, columns, output):
                 for block in range(0, channels, LANES):
                     c = min(block, channels - LANES)
                     one, other = left[x] * channels + c, right[x] * channels + c
-                    mix(line, one, other, of_left[x], of_right[x], flat, x * channels + c)
+                    mix(line, one, other, of_left[x], of_right[x], flat, x * channels + c, past)
+            stream_end()
             continue
         row = line.reshape(w, channels)
         for x in range(ow):
