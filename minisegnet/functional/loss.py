@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,6 @@ import numpy as np
 from ..arrays import array_module
 from ..autograd import Context, Function, Tensor, unwrap
 from ..backend import kernels_for
-from ..kernels.buffers import empty
 from .activation import log_softmax
 from .checks import as_tensor, float_tensor, same_device, same_dtype
 
@@ -51,11 +51,18 @@ class SoftmaxCrossEntropyTotal(Function):
 
 
 def _full(shape: tuple[int, ...], value: Any, like: Any) -> Any:
-    """Return an array of one value, of the type and on the device of ``like``."""
+    """Return an array of one value, of the type and on the device of ``like``; kernels read it, nobody changes it."""
     xp = array_module(like)
-    made = empty(shape, like.dtype) if xp is np else xp.empty(shape, like.dtype)
+    if xp is np:
+        return _constant(shape, float(value), like.dtype)
+    made = xp.empty(shape, like.dtype)
     made[...] = value
     return made
+
+
+@functools.lru_cache(maxsize=2)  # a training asks for the same two in every step: weights of 1, and 1 / pixels
+def _constant(shape: tuple[int, ...], value: float, dtype: np.dtype) -> np.ndarray:
+    return np.full(shape, value, dtype)
 
 
 def cross_entropy(
