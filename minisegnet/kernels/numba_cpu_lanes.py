@@ -45,6 +45,30 @@ def _mix_py(line, one, other, of_one, of_other, output, to, past):
         output[to + c] = of_one * line[one + c] + of_other * line[other + c]
 
 
+def _put_py(values, indices, at, here, width, channels, plane, to, past):
+    """Write eight values into their 2x2 window, zeros beside them; return how many indices point outside of it.
+
+    ``at``: of the values and indices; ``here``: the number of the window's first pixel, ``to``: of its first number.
+    """
+    strays = 0
+    for c in range(LANES):
+        for step in (0, 1, width, width + 1):
+            plane[to + step * channels + c] = values[at + c] if indices[at + c] == here + step else 0
+        strays += indices[at + c] - here not in (0, 1, width, width + 1)
+    return strays
+
+
+def _pick_py(plane, to, here, width, channels, indices, at, values):
+    """Read eight values from where their indices say, in their 2x2 window; return as ``_put_py``."""
+    strays = 0
+    for c in range(LANES):
+        step = indices[at + c] - here
+        inside = step in (0, 1, width, width + 1)
+        values[at + c] = plane[to + step * channels + c] if inside else 0
+        strays += not inside
+    return strays
+
+
 class _Lanes:
     """What the generated functions share: vectors of eight from flat arrays, and back."""
 
@@ -65,6 +89,16 @@ class _Lanes:
     def number(self, array: int) -> Any:
         """Return the LLVM type of an array's numbers."""
         return self.context.get_data_type(self.types[array].dtype)
+
+    def window(self, to: Any, width: Any, channels: Any) -> list[tuple[Any, Any]]:
+        """Return for each pixel of a 2x2 window its distance in pixels, and the number at which it begins."""
+        b, one = self.builder, self.index(1)
+        steps = self.index(0), one, width, b.add(width, one)
+        return [(step, b.add(to, b.mul(step, channels))) for step in steps]
+
+    def count(self, flags: Any) -> Any:
+        """Return how many of eight truth values are true."""
+        return self.builder.zext(self.builder.ctpop(self.builder.bitcast(flags, self.ir.IntType(LANES))), self.index)
 
     def load(self, array: int, at: Any) -> Any:
         """Return eight numbers."""
@@ -142,6 +176,57 @@ def _mix_compiled() -> Any:
     return mix
 
 
+def _put_compiled() -> Any:
+    """Return ``_put_py`` as a Numba intrinsic."""
+    from numba import types
+    from numba.extending import intrinsic
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes = _Lanes(context, builder, signature, arguments)
+        _, _, at, here, width, channels, _, to, past = arguments
+        value, index = lanes.load(0, at), lanes.load(1, at)
+        nothing, strays = (
+            lanes.ir.Constant(value.type, None),
+            lanes.ir.Constant(lanes.ir.VectorType(lanes.ir.IntType(1), LANES), [1] * LANES),
+        )
+        for step, place in lanes.window(to, width, channels):
+            other = builder.icmp_signed("!=", index, lanes.spread(builder.add(here, step)))
+            strays = builder.and_(strays, other)
+            lanes.store(builder.select(other, nothing, value), 6, place, past)
+        return lanes.count(strays)
+
+    @intrinsic
+    def put(typingctx, values, indices, at, here, width, channels, plane, to, past):
+        n = types.int64
+        return n(values, indices, n, n, n, n, plane, n, types.boolean), generate
+
+    return put
+
+
+def _pick_compiled() -> Any:
+    """Return ``_pick_py`` as a Numba intrinsic."""
+    from numba import types
+    from numba.extending import intrinsic
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes = _Lanes(context, builder, signature, arguments)
+        _, to, here, width, channels, _, at, _ = arguments
+        index, found, strays = lanes.load(5, at), None, None
+        for step, place in lanes.window(to, width, channels):
+            value, other = lanes.load(0, place), builder.icmp_signed("!=", index, lanes.spread(builder.add(here, step)))
+            found = builder.select(other, lanes.ir.Constant(value.type, None) if found is None else found, value)
+            strays = other if strays is None else builder.and_(strays, other)
+        builder.store(found, lanes.place(7, at, lanes.number(7))).align = 4
+        return lanes.count(strays)
+
+    @intrinsic
+    def pick(typingctx, plane, to, here, width, channels, indices, at, values):
+        n = types.int64
+        return n(plane, n, n, n, n, indices, n, values), generate
+
+    return pick
+
+
 def _choose(plain: Callable, compiled: Callable[[], Any]) -> Any:
     return plain if numba.config.DISABLE_JIT else compiled()  # type: ignore[attr-defined]
 
@@ -149,3 +234,5 @@ def _choose(plain: Callable, compiled: Callable[[], Any]) -> Any:
 window_2x2 = _choose(_window_py(2), lambda: _window_compiled(2))
 window_3x3 = _choose(_window_py(3), lambda: _window_compiled(3))
 mix = _choose(_mix_py, _mix_compiled)
+put = _choose(_put_py, _put_compiled)
+pick = _choose(_pick_py, _pick_compiled)

@@ -79,7 +79,7 @@ def test_max_pool2d_agrees_with_pytorch(call):
 def went(monkeypatch):
     """Record which of the two ways of scattering ran, and whether the one in windows found all places in theirs."""
     calls = []
-    for name in ("_scatter_in_windows", "_scatter_to_plane"):
+    for name in ("_scatter_in_windows", "_scatter_to_plane", "_gather_in_windows", "_gather_from_plane"):
 
         def record(*args, name=name, loops=getattr(numba_cpu, name)):
             calls.append((name, loops(*args)))
@@ -99,11 +99,35 @@ def test_indices_in_their_own_windows_are_scattered_in_one_pass(went, rng, chann
     assert_identical(result, reference.scatter_to_plane(values, indices, (10, 14), accumulate))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [1, 7, 8, 9, 16, 80])
+def test_indices_in_their_own_windows_are_gathered_in_one_pass(went, rng, channels, dtype):
+    images, grads = rng.standard_normal((2, 2, channels, 10, 14)).astype(dtype)
+    indices = numba_cpu.max_pool2d(images, (2, 2), (2, 2))[1]
+    result = numba_cpu.gather_from_plane(grads, indices)
+    assert went == [("_gather_in_windows", True) if channels >= 8 else ("_gather_from_plane", None)]
+    assert_identical(result, reference.gather_from_plane(grads, indices))
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0, 0), (1, 8, 4, 6), (1, 15, 2, 3)])
+@pytest.mark.parametrize("there", [-1, 2, 13, 137])
+def test_a_single_stray_index_is_noticed_when_gathering(went, rng, place, there):
+    images, grads = rng.standard_normal((2, 2, 16, 10, 14)).astype(np.float32)
+    indices = numba_cpu.max_pool2d(images, (2, 2), (2, 2))[1].copy()
+    y, x = place[2:]
+    assert there not in {(2 * y + i) * 14 + 2 * x + j for i in (0, 1) for j in (0, 1)}
+    indices[place] = there
+    result = numba_cpu.gather_from_plane(grads, indices)
+    assert went == [("_gather_in_windows", False), ("_gather_from_plane", None)]
+    assert_identical(result, reference.gather_from_plane(grads, indices))
+
+
 @pytest.mark.parametrize("place", [(0, 0, 0, 0), (0, 2, 0, 3), (1, 0, 3, 2), (1, 2, 4, 6)])
 @pytest.mark.parametrize("there", [-1, 2, 69, 139, 140, 2**32, -(2**32)])
 @pytest.mark.parametrize("accumulate", [True, False])
-def test_a_single_stray_index_is_noticed(went, rng, place, there, accumulate):
-    images = rng.standard_normal((2, 3, 10, 14)).astype(np.float32)
+@pytest.mark.parametrize("channels", [3, 16])
+def test_a_single_stray_index_is_noticed(went, rng, place, there, accumulate, channels):
+    images = rng.standard_normal((2, channels, 10, 14)).astype(np.float32)
     values, indices = reference.max_pool2d(images, (2, 2), (2, 2))
     here = place[2] * 28 + place[3] * 2  # the first pixel of its window
     indices[place] = there + (here if abs(there) == 2**32 else 0)

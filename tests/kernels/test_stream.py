@@ -18,12 +18,16 @@ def results(shape, dtype):
     images, grads = rng.standard_normal((2, *shape)).astype(dtype)
     weight, bias = rng.standard_normal((2, shape[1])).astype(dtype)
     output, mean, variance = normalization.batch_norm_relu(images, weight, bias)
+    pooled, indices = pooling.max_pool2d(images, (2, 2), (2, 2))
     return (
         output,
         *normalization.batch_norm_relu_grad(grads, images, weight, bias, mean, variance),
         normalization.channel_affine(images, mean, variance),
-        *pooling.max_pool2d(images, (2, 2), (2, 2)),
+        pooled,
+        indices,
         *pooling.max_pool2d(images, (3, 3), (2, 2), (1, 1)),
+        pooling.scatter_to_plane(pooled[:, :, :, :65], indices[:, :, :, :65], (62, 130)),  # not in its own windows
+        pooling.scatter_to_plane(*pooling.max_pool2d(images[:, :, :, :130], (2, 2), (2, 2)), (62, 130)),
         resampling.resize_bilinear(images, (2 * shape[2], 2 * shape[3])),
     )
 

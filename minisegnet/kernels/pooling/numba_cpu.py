@@ -19,7 +19,7 @@ from numba import get_num_threads, njit, prange
 from ...arrays import channels_first
 from ...shapes import Size, pool_output_size
 from ..buffers import empty
-from ..numba_cpu_lanes import LANES, window_2x2, window_3x3
+from ..numba_cpu_lanes import LANES, pick, put, window_2x2, window_3x3
 from ..numba_cpu_layout import channels_last
 from ..numba_cpu_stream import stream_end, streams
 from ..threads import one_at_a_time
@@ -54,7 +54,8 @@ def scatter_to_plane(values: np.ndarray, indices: np.ndarray, size: Size, accumu
     n, c = values.shape[:2]
     planes = empty((n, *size, c), values.dtype)
     values, indices = channels_last(values), channels_last(indices)
-    if not (_halved(size, values.shape[1:3]) and _scatter_in_windows(values, indices, planes)):
+    past = streams(c, (planes,), (values, indices))
+    if not (_halved(size, values.shape[1:3]) and _scatter_in_windows(values, indices, past, planes)):
         # Windows overlap, so two rows may write to one place: a task owns an image, or some of its channels if images are few.
         share = -(-c * max(n, 1) // (get_num_threads() * CACHE_LINE)) * CACHE_LINE
         _scatter_to_plane(values, indices, accumulate, min(share, c), planes)
@@ -66,7 +67,9 @@ def gather_from_plane(plane: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """Return the values that lie at the indices; see ``reference.gather_from_plane``."""
     n, c, oh, ow = indices.shape
     values = empty((n, oh, ow, c), plane.dtype)
-    _gather_from_plane(channels_last(plane), channels_last(indices), values)
+    plane, indices = channels_last(plane), channels_last(indices)
+    if not (c >= LANES and _halved(plane.shape[1:3], (oh, ow)) and _gather_in_windows(plane, indices, values)):
+        _gather_from_plane(plane, indices, values)
     return channels_first(values)
 
 
@@ -231,14 +234,24 @@ def _strays_py(indices, here, w):
     return strays
 
 
-def _scatter_in_windows_py(values, indices, planes):
+def _scatter_in_windows_py(values, indices, past, planes):
     """Write each value at its place in its own 2x2 window, zeros beside it; return whether all places were there."""
     n, oh, ow, channels = values.shape
     w, strays, zero = 2 * ow, 0, values.dtype.type(0)
     if n * oh and _strays(indices[0, 0], 0, w):
         return False  # the first row tells already
+    flat_values, flat_indices, flat_planes = values.reshape(-1), indices.reshape(-1), planes.reshape(-1)
     for row in prange(n * oh):
         image, y = row // oh, row % oh
+        if channels >= LANES:
+            for x in range(ow):
+                at, here = (row * ow + x) * channels, 2 * y * w + 2 * x
+                to = (image * 2 * oh * w + here) * channels
+                for block in range(0, channels, LANES):
+                    c = min(block, channels - LANES)
+                    strays += put(flat_values, flat_indices, at + c, here, w, channels, flat_planes, to + c, past)
+            stream_end()
+            continue
         strays += _strays(indices[image, y], 2 * y * w, w)
         for below in range(2):
             line = planes[image, 2 * y + below]
@@ -248,6 +261,24 @@ def _scatter_in_windows_py(values, indices, planes):
                     here, pixel = (2 * y + below) * w + 2 * x + beside, line[2 * x + beside]
                     for channel in range(channels):
                         pixel[channel] = value[channel] if index[channel] == here else zero
+    return strays == 0
+
+
+def _gather_in_windows_py(planes, indices, values):
+    """Read each value at its place in its own 2x2 window; return whether all places were there."""
+    n, oh, ow, channels = values.shape
+    w, strays = 2 * ow, 0
+    if n * oh and _strays(indices[0, 0], 0, w):
+        return False
+    flat_values, flat_indices, flat_planes = values.reshape(-1), indices.reshape(-1), planes.reshape(-1)
+    for row in prange(n * oh):
+        image, y = row // oh, row % oh
+        for x in range(ow):
+            at, here = (row * ow + x) * channels, 2 * y * w + 2 * x
+            to = (image * 2 * oh * w + here) * channels
+            for block in range(0, channels, LANES):
+                c = min(block, channels - LANES)
+                strays += pick(flat_planes, to + c, here, w, channels, flat_indices, at + c, flat_values)
     return strays == 0
 
 
@@ -273,4 +304,5 @@ _max_pool2d = njit(**OPTIONS)(_max_pool2d_py)
 _scatter_to_plane = njit(**OPTIONS)(_scatter_to_plane_py)
 _strays = njit(cache=True, nogil=True)(_strays_py)
 _scatter_in_windows = njit(**OPTIONS)(_scatter_in_windows_py)
+_gather_in_windows = njit(**OPTIONS)(_gather_in_windows_py)
 _gather_from_plane = njit(**OPTIONS)(_gather_from_plane_py)
