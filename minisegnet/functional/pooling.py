@@ -128,7 +128,7 @@ def max_unpool2d(
     kernel, s, p = _windows(kernel_size, stride, padding)
     size = _unpooled_size(x.shape[2:], kernel, s, p, output_size)
     array = places.data.astype(np.int64, copy=False)
-    if array.size and int(array.view(np.uint64).max()) >= size[0] * size[1]:  # as unsigned, negative ones are the largest
+    if array.size and int(array.view(np.uint64).max()) >= size[0] * size[1]:  # unsigned: negative ones are the largest
         wrong = int(array.max()) if int(array.max()) >= size[0] * size[1] else int(array.min())
         raise ValueError(
             f"max_unpool2d: indices holds {wrong}, but a plane of {size[0]} x {size[1]} has the places "
