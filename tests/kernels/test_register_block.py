@@ -35,7 +35,7 @@ def test_any_number_of_rows(columns):
 
 
 def test_one_block_of_sixteen_columns():
-    for rows in range(1, 7):
+    for rows in range(1, numba_cpu_tile.ROWS + 1):
         a, a0, row, step, jumps, _, taps, depth, b, b0, _, start, s0, s_row, c, c0, c_row = operands(rows, 16, 3, 4)
         exact = expected(
             rows,
@@ -46,6 +46,18 @@ def test_one_block_of_sixteen_columns():
             rows, 16, 1, a, a0, row, step, jumps, 0, taps, depth, b, b0, 16, start, s0, s_row, c, c0, c_row
         )
         np.testing.assert_allclose(c, exact, atol=1e-4)
+
+
+def test_blocks_for_a_processor_with_vectors_of_eight():
+    """What serves where there is no AVX-512, also tested where there is."""
+    run_python(
+        "import test_register_block as t\n"
+        "assert t.numba_cpu_tile.ROWS == 6\n"
+        "t.test_any_number_of_rows(16)\n"
+        "t.test_one_block_of_sixteen_columns()\n",
+        NUMBA_CPU_NAME="generic",
+        NUMBA_CPU_FEATURES="",
+    )
 
 
 def test_the_plain_twin_where_the_compiler_is_off():

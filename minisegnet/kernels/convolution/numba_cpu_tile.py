@@ -3,7 +3,8 @@
     c[r, j] = start[r, j] + sum over t, k of a[jump[t] + r * row + k * step] * b[t, k, j]      r < rows, j < columns
 
 Six rows by sixteen columns, or twelve rows by eight, are twelve vectors of eight floats: a core has sixteen vector registers,
-each number of ``a`` that is loaded meets all columns, each of ``b`` all rows. So arithmetic, not memory, sets the speed.
+each number of ``a`` that is loaded meets all columns, each of ``b`` all rows. So arithmetic, not memory, sets the speed. Where
+vectors have sixteen floats (AVX-512), twelve of them are twelve rows by sixteen columns, and ``b`` is read half as often.
 Numba does not turn such a block of sums into vectors by itself; ``_write_block`` writes the loop in the compiler's own language
 (LLVM). ``_blocks_py`` is the same in plain Python: what to read, and what runs with the JIT off.
 
@@ -18,9 +19,22 @@ from typing import Any
 
 import numba
 
-ROWS, COLUMNS = 6, 16  # the register block; where eight columns are enough, it is 12 x 8
+COLUMNS = 16  # of the register block; where eight are enough, it is 12 x 8
 LANES = 8  # floats a vector: of AVX2; on other machines LLVM splits them (SSE, NEON: the block still fits NEON's 32 registers)
-SIZES = {COLUMNS: (6, 5, 4, 3, 2, 1), LANES: (12, 8, 4, 2, 1)}  # columns: how many rows a block may have
+
+
+def _has_512_bits() -> bool:
+    """Return whether code is made for a processor with vectors of sixteen floats and 32 registers (AVX-512)."""
+    from llvmlite import binding
+
+    if numba.config.CPU_NAME not in (None, "", "host"):  # type: ignore[attr-defined]
+        return False  # for another processor than this one (NUMBA_CPU_NAME)
+    features = binding.get_host_cpu_features()
+    return bool(features.get("avx512f") and features.get("avx512vl"))
+
+
+ROWS = 12 if _has_512_bits() else 6
+SIZES = {COLUMNS: tuple(range(ROWS, 0, -1)), LANES: (12, 8, 4, 2, 1)}  # columns: how many rows a block may have
 
 
 def _blocks_py(
@@ -51,7 +65,8 @@ def _write_block(module: Any, rows: int, columns: int) -> Any:
     from llvmlite import ir
 
     index, real = ir.IntType(64), ir.FloatType()
-    vector, pointer = ir.VectorType(real, LANES), real.as_pointer()
+    lanes = columns if ROWS == 12 else LANES  # sums are twelve vectors, of sixteen floats where there are such
+    vector, pointer = ir.VectorType(real, lanes), real.as_pointer()
     name = f"minisegnet_block_{rows}_{columns}"
     if name in module.globals:
         return module.globals[name]
@@ -94,7 +109,7 @@ def _write_block(module: Any, rows: int, columns: int) -> Any:
 
     def vectors(place: Any) -> list[Any]:
         return [
-            builder.bitcast(at(place, ir.Constant(index, j)), vector.as_pointer()) for j in range(0, columns, LANES)
+            builder.bitcast(at(place, ir.Constant(index, j)), vector.as_pointer()) for j in range(0, columns, lanes)
         ]
 
     def load(place: Any) -> Any:
@@ -139,7 +154,7 @@ def _write_block(module: Any, rows: int, columns: int) -> Any:
     for r in range(rows):
         number = builder.load(at(a_rows[r // 3], *near[r % 3]))
         nothing, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.IntType(32), 0)
-        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
         spread = builder.shuffle_vector(builder.insert_element(nothing, number, first), nothing, everywhere)
         for j, factor in enumerate(factors):
             product = builder.fmul(spread, factor, flags=("contract",))
@@ -225,7 +240,7 @@ def _multiply_rows_py(
 ):
     """Write any number of rows and 16 or 8 columns, in blocks as large as there are registers for."""
     if columns == 16:
-        count = (total + 5) // 6
+        count = (total + ROWS - 1) // ROWS
         rows = total // count
         longer = total - count * rows
         r = longer * (rows + 1)
