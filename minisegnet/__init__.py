@@ -18,6 +18,7 @@ from .autograd import Tensor, detect_anomaly, enable_grad, is_grad_enabled, no_g
 from .backend import compare_sources, current_backend, empty_cache, use_backend, use_kernels
 from .functional import cat, stack
 from .functional.creation import from_numpy, ones, randn, tensor, zeros
+from .kernels.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from .random import manual_seed
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "figures",
     "from_numpy",
     "functional",
+    "get_float32_matmul_precision",
     "interop",
     "is_grad_enabled",
     "losses",
@@ -44,6 +46,7 @@ __all__ = [
     "ones",
     "optim",
     "randn",
+    "set_float32_matmul_precision",
     "stack",
     "tensor",
     "to_device",

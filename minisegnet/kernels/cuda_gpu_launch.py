@@ -38,11 +38,15 @@ def launch(file: str, name: str, like: Any, count: int, *arguments: Any, blocks:
     blocks : int, optional
         How many blocks of ``THREADS`` threads; by default, as many as ``count`` needs.
     """
-    needed = -(-count // THREADS) if blocks is None else blocks
-    if not needed:
+    launch_of(module(file, like.dtype), name, -(-count // THREADS) if blocks is None else blocks, count, *arguments)
+
+
+def launch_of(module: Any, name: str, blocks: int, count: int, *arguments: Any) -> None:
+    """Start so many blocks of a compiled module's kernel, as ``launch``."""
+    if not blocks:
         return  # an empty grid is an error of CUDA
     given = [np.int32(a) if isinstance(a, (int, bool)) else a for a in arguments]
-    module(file, like.dtype).get_function(name)((needed,), (THREADS,), (*given, np.int64(count)))
+    module.get_function(name)((blocks,), (THREADS,), (*given, np.int64(count)))
 
 
 def ready(array: Any, dtype: Any) -> Any:

@@ -47,6 +47,11 @@ def plant(source):
         lambda m: f"if (mutant != {add(m.start(), m.string, 'no barrier')}) __syncthreads();",
         text,
     )
+    text = re.sub(
+        r"copy_async_wait<\d>\(\);",
+        lambda m: f"if (mutant != {add(m.start(), m.string, 'no wait')}) {m[0]}",
+        text,
+    )
     first, rest = text.split("typedef", 1)
     return first + DECLARED.replace("\n", " ").strip() + " typedef" + rest, mutants
 
@@ -73,7 +78,7 @@ def _names(text, add):
             number = add(start + match.start(), text, f"{other[name]} for {name}")
             return f"(mutant == {number} ? {other[name]} : {name})"
 
-        text = text[:start] + re.sub(r"(?<![\w/])[a-z_]+\b(?![^\n]*//#)", swap, _without_notes(body)) + text[stop:]
+        text = text[:start] + re.sub(r"(?<![\w/.])[a-z_]+\b(?![^\n]*//#)", swap, _without_notes(body)) + text[stop:]
     return text
 
 
