@@ -42,7 +42,7 @@ SYSTEMS = {
     "hourglass": (lambda: models.UNet(3, CLASSES, 8, 2, skips=None), 40, 0.02),
     "U-Net, added skips": (lambda: models.UNet(3, CLASSES, 4, 2, skips="add"), 40, 0.02),
     "U-Net": (lambda: models.UNet(3, CLASSES, 4, 2), 50, 0.02),
-    "U-Net, separable": (lambda: models.UNet(3, CLASSES, 8, 2, convolution="separable"), 50, 0.02),
+    "U-Net, separable": (lambda: models.UNet(3, CLASSES, 8, 2, convolution="separable"), 80, 0.02),
     "MobileNet-U-Net": (lambda: models.MobileNetUNet(3, CLASSES, 0.25, 2), 40, 0.02),
     "RTSeg, VGG16, SkipNet": (rtseg("vgg16", "skipnet", 0.125), 30, 0.02),
     "RTSeg, ResNet18, U-Net": (rtseg("resnet18", "unet", 0.25), 60, 0.02),
