@@ -8,7 +8,7 @@ from typing import Any
 
 from cpu_page import number
 from cpu_page import table as markdown
-from gpu_rows import BANDWIDTH, COMPILED, EAGER, FLOAT32, OURS, STRICT, TF32, TUNED
+from gpu_rows import BANDWIDTH, CAPTURED, COMPILED, EAGER, FLOAT32, OURS, ROUNDED, STRICT, TF32, TUNED
 from judge import Entry, best
 from rows_network import INFER, TRAIN
 
@@ -30,18 +30,18 @@ def middle(entry: Entry, engine: str, way: str) -> float:
 def roof(results: dict[str, Any], name: str) -> float:
     """Return a limit of the card: bytes or operations a second."""
     entry = results["rows"].get(f"card: {name}")
-    return (entry["flops"] or entry["moved"]) / best(entry, OURS) if entry else math.nan
+    return (entry["flops"] or entry["moved"]) / best(entry, OURS, OURS) if entry else math.nan
 
 
 def share(results: dict[str, Any], entry: Entry) -> float:
     """Return the least time that the card's memory and its float32 arithmetic allow, as a share of ours."""
     least = max(entry["flops"] / roof(results, FLOAT32), entry["moved"] / roof(results, BANDWIDTH))
-    return least / best(entry, OURS)
+    return least / best(entry, OURS, OURS)
 
 
 def line(entry: Entry) -> str:
     """Return what is printed of a row while it is measured."""
-    mine, theirs = best(entry, OURS), best(entry, "torch")
+    mine, theirs = best(entry, OURS, OURS), best(entry, "torch")
     said = f"{entry['group']}: {entry['name']}: {number(1000 * mine, '.3f')} ms"
     said += (
         "" if math.isnan(theirs) else f", PyTorch's best {number(1000 * theirs, '.3f')}, ratio {number(theirs / mine)}"
@@ -51,19 +51,33 @@ def line(entry: Entry) -> str:
 
 def table(results: dict[str, Any], entries: list[Entry], fast: str) -> str:
     """Return rows beside PyTorch; ``fast`` is the third of its ways."""
-    head = ["work", "case", "ours, ms", "median", "eager", "channels_last", fast, "strict float32", "of the roof",
-            "MiB", "PyTorch's"]  # fmt: skip
+    head = ["work", "case", "ours, ms", "median", "TF32, ms", "eager / TF32", "eager", "channels_last", fast,
+            "strict float32", "of the roof", "MiB", "PyTorch's"]  # fmt: skip
     rows = []
     for entry in entries:
-        mine = best(entry, OURS)
+        mine, known = best(entry, OURS, OURS), entry["seconds"].get(OURS, {})
+        rounded = best(entry, OURS, ROUNDED) if ROUNDED in known else math.nan
         strict = [way for way in entry["seconds"].get("torch", {}) if way.startswith(STRICT)]
-        ratios = [fewest(entry, *ways) / mine for ways in ((EAGER,), (TUNED,), (fast,), strict)]
+        ratios = [fewest(entry, EAGER) / rounded]
+        ratios += [fewest(entry, *ways) / mine for ways in ((EAGER,), (TUNED,), (fast,), strict)]
         held = [results["held"].get(f"{entry['group']}: {entry['name']}", {}).get(e, {}) for e in (OURS, "torch")]
-        peaks = [min(by_way.values(), default=math.nan) / 2**20 for by_way in held]
+        fair = [[bytes_ for way, bytes_ in by_way.items() if way not in (CAPTURED, ROUNDED)] for by_way in held]
+        peaks = [min(some, default=math.nan) / 2**20 for some in fair]
         rows.append([entry["group"], entry["name"], number(1000 * mine, ".3f"), number(1000 * middle(entry, OURS, OURS), ".3f"),
-                 *map(number, ratios), number(100 * share(results, entry), ".0f") + " %",
-                 *(number(p, ",.0f") for p in peaks)])  # fmt: skip
+                     number(1000 * rounded, ".3f"), *map(number, ratios), number(100 * share(results, entry), ".0f") + " %",
+                     *(number(p, ",.0f") for p in peaks)])  # fmt: skip
     return markdown(head, rows)
+
+
+def captured(entries: list[Entry]) -> str:
+    """Return what a CUDA graph of the whole step changes, where it was measured."""
+    rows = []
+    for entry in entries:
+        if CAPTURED in entry["seconds"].get(OURS, {}):
+            whole, each = best(entry, OURS, CAPTURED), best(entry, OURS, OURS)
+            numbers = number(1000 * each, ".3f"), number(1000 * whole, ".3f"), number(each / whole)
+            rows.append([entry["name"], *numbers, number(best(entry, "torch") / whole)])
+    return markdown(["case", "kernel by kernel, ms", "captured, ms", "ratio", "PyTorch's best / captured"], rows)
 
 
 def page(results: dict[str, Any]) -> str:
@@ -100,6 +114,8 @@ def page(results: dict[str, Any]) -> str:
     ):
         if some:
             text.append(f"## {title}\n\n{table(results, some, fast)}\n")
+        if some and some is nets:
+            text.append(f"The training step as one CUDA graph (`training.CapturedStep`):\n\n{captured(some)}\n")
     return "\n".join([*text, *(f"- failed: {one}" for one in failures(results))]).rstrip() + "\n"
 
 

@@ -23,6 +23,8 @@ HERE = Path(__file__).resolve().parent
 EAGER, TUNED, COMPILED = "eager", "channels_last + cudnn.benchmark", "torch.compile"
 STRICT = "strict float32, "  # before a way of PyTorch that must not round to TF32
 OURS = "minisegnet"
+CAPTURED = "minisegnet, step captured"  # in a CUDA graph
+ROUNDED = "minisegnet, TF32"  # convolutions on tensor cores
 BANDWIDTH, FLOAT32, TF32 = "triad", "multiply-adds in float32", "tensor cores in TF32, by mma.sync"
 
 CASES = [Case(8, 128, 16), Case(8, 256, 32), Case(4, 572, 64)]
@@ -146,12 +148,26 @@ Builders = dict[str, Callable[[], Callable[[], Any]]]
 
 
 def _each(engine: str, strict: bool, build: Callable[[Any, str], Callable[[], Any]]) -> Builders:
-    """Return the ways of an engine; ``strict``: PyTorch's also without rounding to TF32."""
+    """Return the ways of an engine; ``strict``: work in which both may round to TF32, and are also timed without."""
     if engine == OURS:
-        return {OURS: lambda: build(Ours(), OURS)}
+        return {OURS: _with("highest", lambda: build(Ours(), OURS))} | (
+            {ROUNDED: _with("high", lambda: build(Ours(), OURS))} if strict else {}
+        )
     lib = Theirs()
     names = [*Theirs.layouts, *((STRICT + way for way in Theirs.layouts) if strict else ())]
     return {way: lib.under(way, functools.partial(build, lib, way)) for way in names}
+
+
+def _with(precision: str, build: Callable[[], Callable[[], Any]]) -> Callable[[], Callable[[], Any]]:
+    """Return a builder that first sets how our convolutions multiply: ways are timed one after the other."""
+
+    def built() -> Callable[[], Any]:
+        import minisegnet
+
+        minisegnet.set_float32_matmul_precision(precision)
+        return build()
+
+    return built
 
 
 def convolution_ways(geometry: Geometry, direction: str, engine: str) -> Builders:
@@ -210,7 +226,9 @@ def adam_ways(base: int, engine: str) -> Builders:
 def net_ways(case: Case, training: bool, engine: str) -> Builders:
     """Return a U-Net's training step or its inference."""
     if engine == OURS:
-        return {OURS: lambda: our_net(case, training)}
+        captured = {CAPTURED: _with("highest", lambda: our_net(case, True, captured=True))} if training else {}
+        plain = {name: _with(p, lambda: our_net(case, training)) for name, p in ((OURS, "highest"), (ROUNDED, "high"))}
+        return plain | captured
     lib = Theirs()
     names = (EAGER, TUNED, COMPILED)
     return {
@@ -219,18 +237,21 @@ def net_ways(case: Case, training: bool, engine: str) -> Builders:
     }
 
 
-def our_net(case: Case, training: bool) -> Callable[[], Any]:
-    """Return a step or an inference in minisegnet."""
+def our_net(case: Case, training: bool, captured: bool = False) -> Callable[[], Any]:
+    """Return a step or an inference in minisegnet; the step kernel by kernel, or captured in a CUDA graph."""
     import minisegnet as ms
-    from minisegnet import models, optim
+    from minisegnet import functional, models, optim
+    from minisegnet.training import CapturedStep
 
     ms.manual_seed(0)
     net = models.UNet(3, CLASSES, case.base, DEPTH).train(training).to("cuda")
     images, targets = batch(case)
     optimizer = optim.Adam(net.parameters(), 1e-3) if training else None
-    return rows_network.work(
-        Ours(), net, optimizer, ms.Tensor(ms.to_device(images, "cuda")), ms.to_device(targets, "cuda")
-    )
+    x, y = ms.Tensor(ms.to_device(images, "cuda")), ms.to_device(targets, "cuda")
+    if captured:
+        step = CapturedStep(net, functional.cross_entropy, optimizer)
+        return lambda: step(x, y)  # captured while the clock warms up
+    return rows_network.work(Ours(), net, optimizer, x, y)
 
 
 def their_net(lib: Theirs, case: Case, training: bool, way: str) -> Callable[[], Any]:

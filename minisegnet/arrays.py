@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from .deferred import current, no_copy_while_capturing
+
 CUPY_CURE = (
     "Install it with `pip install minisegnet[gpu12]` (CUDA 12) or `pip install minisegnet[gpu13]` (CUDA 13), "
     'on a machine with an NVIDIA GPU, or stay on device="cpu".'
 )
 
+SMALL = 2**16  # bytes of a constant that is kept on the GPU
 FEW = 4  # channels that are copied one after the other
 MANY, BLOCK = 64, 32768  # pixels from which on blocks pay; numbers of a block: 128 KiB of float32
 
@@ -78,7 +82,31 @@ def to_device(array: Any, device: str) -> Any:
         return array.get() if is_cupy(array) else np.asarray(array)
     if device not in ("cuda", "gpu"):
         raise ValueError(f'device must be "cpu" or "cuda", got {device!r}')
-    return array if is_cupy(array) else _import_cupy().asarray(array)
+    if is_cupy(array):
+        return array
+    no_copy_while_capturing(f"an array of shape {np.shape(array)}")
+    return _import_cupy().asarray(array)
+
+
+def constant(value: Any, xp: ModuleType, dtype: Any = None) -> Any:
+    """Return numbers that are the same in every step, such as class weights, as an array of ``xp`` that nobody changes.
+
+    They go to the GPU once, not in every step.
+    """
+    if xp is np or is_cupy(value):
+        return xp.asarray(value, dtype)
+    host = np.ascontiguousarray(value, dtype).reshape(np.shape(value))
+    if host.nbytes > SMALL:
+        return to_device(host, "cuda")
+    made, later = _on_gpu(host.tobytes(), host.dtype, host.shape), current()
+    if later is not None:
+        later.kept.append(made)
+    return made
+
+
+@functools.lru_cache(maxsize=256)
+def _on_gpu(numbers: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> Any:
+    return to_device(np.frombuffer(numbers, dtype).reshape(shape), "cuda")
 
 
 def _import_cupy() -> ModuleType:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import random, ranks
+from .. import deferred, random, ranks
 from ..arrays import array_module
 from ..autograd import Context, Function, Tensor
 from .checks import float_tensor
@@ -193,9 +193,15 @@ def _drop(x: Tensor, shape: tuple[int, ...], p: float, training: bool) -> Tensor
         raise ValueError(f"dropout: p must be a probability between 0 and 1, got {p}")
     if not training or p == 0:
         return x
-    keep = _draw(shape) >= p
-    mask = array_module(x.data).asarray(keep / (1 - p if p < 1 else 1), x.dtype)
-    return Dropout.apply(x, mask)
+
+    def draw() -> Any:
+        return ((_draw(shape) >= p) / (1 - p if p < 1 else 1)).astype(x.dtype)
+
+    xp, later = array_module(x.data), deferred.current()
+    if later is None or not later.capturing:
+        return Dropout.apply(x, xp.asarray(draw()))
+    later.masks.append((xp.empty(shape, x.dtype), draw))
+    return Dropout.apply(x, later.masks[-1][0])
 
 
 def _draw(shape: tuple[int, ...]) -> Any:

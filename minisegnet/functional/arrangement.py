@@ -93,12 +93,32 @@ class Cat(Function):
         if arrays[0].ndim == 4 and dim % 4 == 1:  # keep a channels-last network in its layout
             last = [a.transpose(0, 2, 3, 1) for a in arrays]
             if all(a.flags.c_contiguous for a in last):
-                return xp.concatenate(last, axis=3).transpose(0, 3, 1, 2)
-        return xp.concatenate(arrays, axis=dim)
+                return _behind_each_other(xp, last, 3).transpose(0, 3, 1, 2)
+        return _behind_each_other(xp, arrays, dim)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Any) -> Any:
         return tuple(array_module(grad_output).split(grad_output, ctx.ends, axis=ctx.dim))
+
+
+def _behind_each_other(xp: Any, arrays: Sequence[Any], axis: int) -> Any:
+    """Return the arrays concatenated.
+
+    On a GPU each is copied into its slice: CuPy's own ``concatenate`` copies a table of addresses there in every call, which
+    cannot be captured in a CUDA graph.
+    """
+    if xp is np:
+        return np.concatenate(arrays, axis=axis)
+    axis %= arrays[0].ndim
+    if len({(*a.shape[:axis], *a.shape[axis + 1 :]) for a in arrays}) > 1:
+        return xp.concatenate(arrays, axis=axis)  # it says what does not fit
+    shape = list(arrays[0].shape)
+    shape[axis] = int(np.sum([a.shape[axis] for a in arrays]))
+    joined, start = xp.empty(shape, np.result_type(*(a.dtype for a in arrays))), 0
+    for a in arrays:
+        joined[(slice(None),) * axis + (slice(start, start + a.shape[axis]),)] = a
+        start += a.shape[axis]
+    return joined
 
 
 class Sum(Function):

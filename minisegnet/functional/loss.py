@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import array_module
+from ..arrays import array_module, constant
 from ..autograd import Context, Function, Tensor, unwrap
 from ..backend import kernels_for
+from ..deferred import count_of, current, unseen
 from .activation import log_softmax
 from .checks import as_tensor, float_tensor, same_device, same_dtype
 
@@ -45,7 +46,8 @@ class SoftmaxCrossEntropyTotal(Function):
     @staticmethod
     def backward(ctx: Context, grad_output: Any) -> Any:
         flat, target, pixel_weight, log_sum_exp = ctx.saved_tensors
-        grad_losses = _full(target.shape, grad_output / ctx.divisor, flat)
+        divisor = ctx.divisor.astype(flat.dtype) if hasattr(ctx.divisor, "ndim") else ctx.divisor
+        grad_losses = _full(target.shape, grad_output / divisor, flat)
         grad = ctx.kernels.softmax_cross_entropy_grad(grad_losses, flat, target, pixel_weight, log_sum_exp)
         return grad.reshape(ctx.shape), None, None, None
 
@@ -121,10 +123,10 @@ def cross_entropy(
         extra = unwrap(pixel_weight)
         if tuple(np.shape(extra)) != y.shape:
             raise ValueError(f"cross_entropy: pixel_weight must have target's shape {y.shape}, got {np.shape(extra)}")
-        pixels = pixels * xp.asarray(extra, x.dtype)
+        pixels = pixels * constant(extra, xp, x.dtype)
     pairs = (n, int(np.prod(x.shape[2:])))
-    divisor = 1.0 if reduction == "sum" else float(y.size) if plain else float(pixels.sum(dtype=np.float64))
-    if reduction != "none" and not label_smoothing and (divisor or pixels.any()):
+    divisor: Any = 1.0 if reduction == "sum" else float(y.size) if plain else count_of(pixels)
+    if reduction != "none" and not label_smoothing and (unseen(divisor) or divisor or pixels.any()):
         return SoftmaxCrossEntropyTotal.apply(x, y.reshape(pairs), pixels.reshape(pairs), divisor)
     losses = SoftmaxCrossEntropy.apply(x.reshape(n, k, pairs[1]), y.reshape(pairs), pixels.reshape(pairs))
     losses = losses.reshape(y.shape)
@@ -132,12 +134,14 @@ def cross_entropy(
         others = -log_softmax(x, 1)
         if class_weight is not None:
             others = others * class_weight.reshape((k,) + (1,) * (x.ndim - 2))
-        scale = xp.ones(y.shape, x.dtype) if pixel_weight is None else xp.asarray(unwrap(pixel_weight), x.dtype)
+        scale = xp.ones(y.shape, x.dtype) if pixel_weight is None else constant(unwrap(pixel_weight), xp, x.dtype)
         losses = losses * (1 - label_smoothing) + others.sum(1) * Tensor(scale * counts) * (label_smoothing / k)
     if reduction == "mean":
+        if unseen(divisor):
+            return losses.sum() / Tensor(divisor.astype(x.dtype))
         if not (y.size if plain else pixels.any()):
             return losses.sum() * float("nan")
-        return losses.sum() / float(y.size if plain else pixels.sum(dtype=np.float64))
+        return losses.sum() / divisor
     return losses.sum() if reduction == "sum" else losses
 
 
@@ -150,19 +154,15 @@ def _soft_targets(x: Tensor, y: Any, class_weight: Any, reduction: str, smoothin
     losses = (-log_softmax(x, 1) * y).sum(1)
     if pixel_weight is not None:
         losses = losses * unwrap(pixel_weight)
-    return (
-        losses.sum() / float(losses.data.size)
-        if reduction == "mean"
-        else losses.sum()
-        if reduction == "sum"
-        else losses
-    )
+    if reduction == "mean":
+        return losses.sum() / float(losses.data.size)
+    return losses.sum() if reduction == "sum" else losses
 
 
 def _class_weight(weight: Any, k: int, x: Tensor, xp: Any) -> Any:
     if weight is None:
         return None
-    array = xp.asarray(unwrap(weight), x.dtype)
+    array = constant(unwrap(weight), xp, x.dtype)
     if array.shape != (k,):
         raise ValueError(f"cross_entropy: weight must have one number for each of {k} classes, got shape {array.shape}")
     return array
@@ -188,6 +188,10 @@ def _labels(y: Any, shape: tuple[int, ...], ignore_index: int, what: str) -> tup
             f"{what}: target must hold integers (class numbers), got {y.dtype}; convert with .astype(np.int64)"
         )
     y = y.astype(np.int64, copy=False)
+    if (later := current()) is not None:
+        wrong = (y != ignore_index) & ((y < 0) | (y >= shape[1]))
+        later.wrong.append(wrong.sum())
+        return array_module(y).where(wrong, 0, y), False
     if y.size and not 0 <= ignore_index < shape[1] and int(y.view(np.uint64).max()) < shape[1]:
         return y, True  # as nearly always, and found in one pass: as unsigned numbers, negative ones are the largest
     lowest, highest = (int(y.min()), int(y.max())) if y.size else (0, 0)
@@ -217,7 +221,9 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     hot = xp.moveaxis(xp.eye(k, dtype=x.dtype)[y], -1, 1)
     losses = (x * hot).sum(1) * Tensor(-weights)
     if reduction == "mean":
-        count = float(weights.sum(dtype=np.float64))
+        count = count_of(weights)
+        if unseen(count):
+            return losses.sum() / Tensor(count.astype(x.dtype))
         return losses.sum() / count if count else losses.sum() * float("nan")
     return losses.sum() if reduction == "sum" else losses
 
@@ -256,10 +262,10 @@ def binary_cross_entropy_with_logits(
     _reduction(reduction, what)
     same_device(what, input=x, target=target)
     xp = array_module(x.data)
-    t = xp.asarray(unwrap(target), x.dtype)
+    t = constant(unwrap(target), xp, x.dtype)
     if t.shape != x.shape:
         raise ValueError(f"{what}: target must have the shape of input {x.shape}, got {t.shape}")
-    positive = xp.asarray(1 if pos_weight is None else unwrap(pos_weight), x.dtype)
+    positive = constant(1 if pos_weight is None else unwrap(pos_weight), xp, x.dtype)
     for name, given in (("weight", weight), ("pos_weight", pos_weight)):
         shape = np.shape(unwrap(given))
         try:
@@ -270,7 +276,7 @@ def binary_cross_entropy_with_logits(
             raise ValueError(f"{what}: {name} must broadcast to the shape of input {x.shape}, got {shape}")
     losses = BinaryCrossEntropyWithLogits.apply(x, t, positive)
     if weight is not None:
-        losses = losses * Tensor(xp.asarray(unwrap(weight), x.dtype))
+        losses = losses * Tensor(constant(unwrap(weight), xp, x.dtype))
     return _reduce(losses, reduction)
 
 

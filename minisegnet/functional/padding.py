@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..arrays import array_module
+import numpy as np
+
+from ..arrays import array_module, constant
 from ..autograd import Context, Function, Tensor
 from .checks import as_tensor
 
@@ -19,9 +21,11 @@ class PadAxis(Function):
     def forward(ctx: Context, x: Any, axis: int, positions: list[int], value: float, before: int) -> Any:
         xp = array_module(x)
         ctx.shape, ctx.axis, ctx.before = x.shape, axis, before
-        ctx.positions = xp.asarray(positions)
-        output = xp.moveaxis(xp.take(x, ctx.positions, axis=axis, mode="clip"), axis, 0)
-        output[ctx.positions < 0] = value
+        every = np.array(positions, np.int64)
+        ctx.shown, ctx.sources = constant(np.flatnonzero(every >= 0), xp), constant(every[every >= 0], xp)
+        output = xp.moveaxis(xp.take(x, constant(every, xp), axis=axis, mode="clip"), axis, 0)
+        if ctx.shown.size < every.size:
+            output[constant(np.flatnonzero(every < 0), xp)] = value
         return xp.moveaxis(output, 0, axis)
 
     @staticmethod
@@ -29,8 +33,7 @@ class PadAxis(Function):
         xp = array_module(grad_output)
         moved = xp.moveaxis(grad_output, ctx.axis, 0)
         grad = xp.zeros((ctx.shape[ctx.axis], *moved.shape[1:]), grad_output.dtype)
-        inside = ctx.positions >= 0
-        xp.add.at(grad, ctx.positions[inside], moved[inside])
+        xp.add.at(grad, ctx.sources, moved[ctx.shown])
         return xp.moveaxis(grad, 0, ctx.axis), None, None, None, None
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import array_module
+from ..arrays import array_module, constant
 from ..autograd import Context, Function, Tensor, unwrap
 from ..backend import kernels_for
+from ..deferred import current
 from ..shapes import Size, SizeLike, pair, pool_output_size
 from .arrangement import mean
 from .checks import as_tensor, images, unbatch
@@ -128,7 +129,12 @@ def max_unpool2d(
     kernel, s, p = _windows(kernel_size, stride, padding)
     size = _unpooled_size(x.shape[2:], kernel, s, p, output_size)
     array = places.data.astype(np.int64, copy=False)
-    if array.size and int(array.view(np.uint64).max()) >= size[0] * size[1]:  # unsigned: negative ones are the largest
+    later = current()
+    if later is not None:
+        later.wrong.append(((array < 0) | (array >= size[0] * size[1])).sum())
+    elif (
+        array.size and int(array.view(np.uint64).max()) >= size[0] * size[1]
+    ):  # unsigned: negative ones are the largest
         wrong = int(array.max()) if int(array.max()) >= size[0] * size[1] else int(array.min())
         raise ValueError(
             f"max_unpool2d: indices holds {wrong}, but a plane of {size[0]} x {size[1]} has the places "
@@ -163,7 +169,7 @@ class AvgPool2d(Function):
     ) -> Any:
         xp = array_module(input)
         ctx.options = options
-        ctx.windows, ctx.pads, ctx.counts, ctx.shape = windows, pads, xp.asarray(counts, input.dtype), input.shape
+        ctx.windows, ctx.pads, ctx.counts, ctx.shape = windows, pads, constant(counts, xp, input.dtype), input.shape
         padded = xp.pad(input, ((0, 0), (0, 0), *pads))
         total = padded[:, :, windows[0][0], windows[0][1]].copy(order="K")
         for rows, columns in windows[1:]:
@@ -234,7 +240,7 @@ def adaptive_avg_pool2d(input: Any, output_size: SizeLike) -> Tensor:
         return unbatch(mean(x, (2, 3), keepdim=True), single)
     rows, columns = (_averages(n, m).astype(x.dtype) for n, m in zip(x.shape[2:], size, strict=True))
     xp = array_module(unwrap(x))
-    return unbatch(Tensor(xp.asarray(rows)) @ x @ Tensor(xp.asarray(columns.T)), single)
+    return unbatch(Tensor(constant(rows, xp)) @ x @ Tensor(constant(columns.T, xp)), single)
 
 
 def _averages(n: int, m: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import array_module
+from ..arrays import array_module, constant
 from ..autograd import Context, Function, Tensor
 from ..backend import kernels_for
 from ..shapes import Size, SizeLike, pair
@@ -36,7 +36,7 @@ class ResizeNearest(Function):
     def forward(ctx: Context, input: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
         xp = array_module(input)
         ctx.rows, ctx.columns, ctx.size = rows, columns, input.shape[2:]
-        return input.take(xp.asarray(rows), axis=2).take(xp.asarray(columns), axis=3)
+        return input.take(constant(rows, xp), axis=2).take(constant(columns, xp), axis=3)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Any) -> Any:
@@ -47,7 +47,7 @@ class ResizeNearest(Function):
 def _add_copies(grad: Any, source: np.ndarray, n: int, axis: int) -> Any:
     """Add up what was copied from the same source position; the sources ascend, so copies are neighbours."""
     xp = array_module(grad)
-    used, first = (xp.asarray(a) for a in np.unique(source, return_index=True))
+    used, first = (constant(a, xp) for a in np.unique(source, return_index=True))
     shape = list(grad.shape)
     shape[axis] = n
     total = xp.zeros(shape, grad.dtype)

@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any
 
 from .. import functional as F
-from ..arrays import array_module
+from ..arrays import array_module, constant
 from ..autograd import Tensor, unwrap
 from ..functional.checks import float_tensor
 from .focal import focal_loss
@@ -124,9 +124,9 @@ def _binary_cross_entropy(input: Any, target: Any, weight: Any, pixel_weight: An
     x = float_tensor(input, "input")
     xp, product = array_module(x.data), None
     if weight is not None:
-        product = xp.asarray(unwrap(weight), x.dtype)
+        product = constant(unwrap(weight), xp, x.dtype)
     if pixel_weight is not None:
-        pixels = xp.asarray(unwrap(pixel_weight), x.dtype)
+        pixels = constant(unwrap(pixel_weight), xp, x.dtype)
         each = (x.shape[0], *x.shape[2:])
         if pixels.shape == each != x.shape:
             pixels = pixels[:, None]  # the same for every class

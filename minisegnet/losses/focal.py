@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import array_module, is_channels_last
+from ..arrays import array_module, constant, is_channels_last
 from ..autograd import Context, Function, Tensor, unwrap
+from ..deferred import count_of, unseen
 from ..functional.checks import float_tensor
 from .targets import laid_out, non_negative, target_and_weight, without_nan
 
@@ -85,7 +86,7 @@ def focal_loss(
     t, w = target_and_weight(x, target, ignore_index, pixel_weight)
     pixels = xp.ones((x.shape[0], *x.shape[2:]), x.dtype) if w is None else w[:, 0]
     if weight is not None:
-        class_weight = xp.asarray(unwrap(weight), x.dtype)
+        class_weight = constant(unwrap(weight), xp, x.dtype)
         if class_weight.shape != (x.shape[1],):
             raise ValueError(f"weight must have one number for each of {x.shape[1]} classes, got {class_weight.shape}")
         pixels = pixels * (t * class_weight.reshape(-1, *(1,) * (x.ndim - 2))).sum(1)
@@ -94,6 +95,8 @@ def focal_loss(
         return without_nan(losses, x, "input")
     total = losses.sum()
     if reduction == "mean":  # of no pixels at all: not a number, as in PyTorch
-        count = float(pixels.sum(dtype=np.float64))
+        count = count_of(pixels)
+        if unseen(count):
+            return total / Tensor(count.astype(x.dtype))
         total = total / count if count else total * float("nan")
     return without_nan(total, x, "input")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import array_module
+from ..arrays import array_module, is_cupy
 from ..autograd import Tensor
 
 
@@ -23,6 +23,8 @@ def grad_norm(parameters: Iterable[Any] | Tensor, norm_type: float = 2.0) -> flo
         return float(np.max([float(abs(g.data).max(initial=0)) for g in grads]))  # np.max keeps NaN, max() may not
     if norm_type <= 0:
         raise ValueError(f"norm_type must be greater than 0, got {norm_type}")
+    if norm_type == 2 and is_cupy(grads[0].data):
+        return float(norm_on_gpu(grads))  # one look at the GPU, not one a parameter
     total = 0.0
     for g in grads:
         xp = array_module(g.data)
@@ -31,6 +33,22 @@ def grad_norm(parameters: Iterable[Any] | Tensor, norm_type: float = 2.0) -> flo
         )
         total += float(magnitudes.sum())
     return total ** (1 / norm_type)
+
+
+def norm_on_gpu(grads: list[Tensor]) -> Any:
+    """Return ``grad_norm`` as an array of one number that stays on the GPU: nobody waits for it."""
+    xp = array_module(grads[0].data)
+    total = xp.zeros((), np.float64)
+    for g in grads:
+        total = total + xp.square(g.data, dtype=np.float64).sum()
+    return xp.sqrt(total)
+
+
+def clip_on_gpu(grads: list[Tensor], norm: Any, max_norm: float) -> None:
+    """Shrink gradients by ``min(1, max_norm / norm)``; neither ``norm``, an array on the GPU, nor the factor is looked at."""
+    factor = array_module(norm).minimum(max_norm / (norm + 1e-6), 1)
+    for g in grads:
+        g.data = g.data * factor.astype(g.dtype)
 
 
 def clip_grad_norm_(
@@ -48,12 +66,17 @@ def clip_grad_norm_(
     if not max_norm > 0:
         raise ValueError(f"max_norm must be greater than 0, got {max_norm}")
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    grads = _grads(parameters)
+    if grads and norm_type == 2 and not error_if_nonfinite and is_cupy(grads[0].data):
+        norm = norm_on_gpu(grads)
+        clip_on_gpu(grads, norm, max_norm)
+        return float(norm)
     total = grad_norm(parameters, norm_type)
     if error_if_nonfinite and not np.isfinite(total):
         raise RuntimeError(f"the norm of the gradients is {total}, so they cannot be clipped")
     factor = max_norm / (total + 1e-6)
     if not factor >= 1:  # also for NaN
-        for g in _grads(parameters):
+        for g in grads:
             g.data = g.data * factor
     return total
 

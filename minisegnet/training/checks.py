@@ -27,12 +27,16 @@ def check_ending(train: Any, epochs: int | None, steps: int | None, patience: in
         raise ValueError("train is empty: there is nothing to learn from")
 
 
-def check_choices(model: Module, optimizer: Optimizer, scheduler: Any, schedule_by: str, keep: str) -> None:
+def check_choices(
+    model: Module, optimizer: Optimizer, scheduler: Any, schedule_by: str, keep: str, capture: bool | str = "auto"
+) -> None:
     """Raise for options that do not exist, and for parts that belong to another model or optimizer."""
     if schedule_by not in ("step", "epoch"):
         raise ValueError(f'schedule_by must be "step" or "epoch", got {schedule_by!r}')
     if keep not in ("last", "best"):
         raise ValueError(f'keep must be "last" or "best", got {keep!r}')
+    if capture not in ("auto", True, False):
+        raise ValueError(f'capture must be "auto", True or False, got {capture!r}')
     own = {id(p) for p in model.parameters()}
     if not any(id(p) in own for p in optimizer.parameters()):
         raise ValueError(

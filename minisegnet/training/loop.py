@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from .. import random
 from ..arrays import to_device
 from ..autograd import Tensor, no_grad, unwrap
 from ..kernels.threads import share_processors
 from ..metrics import labels_of
-from ..optim import Optimizer, ReduceLROnPlateau, clip_grad_norm_, grad_norm
+from ..optim import Optimizer, ReduceLROnPlateau
 from ..ranks import Alone, together
 from .batches import StatesOfAll, parts, pass_length, rest_of_pass, total_steps
 from .callbacks import shows_progress, told
 from .checkpoint import keep_previous, load_checkpoint, save_checkpoint
 from .checks import check_choices, check_ending, check_needs
-from .diagnosis import what_a_step_needs, where_it_began, who_found_no_room
+from .graph import CapturedStep
 from .history import History, TrainingState
 from .interrupt import Interrupt, Interrupted
 from .progress import Bar
+from .step import captured_step, train_step
 
 if TYPE_CHECKING:
     import os
@@ -54,6 +53,7 @@ def fit(
     resume: bool = False,
     callbacks: Sequence[Callable[[TrainingState], Any]] = (),
     device: str | None = None,
+    capture: bool | str = "auto",
     progress: bool = True,
     ranks: Alone | None = None,
 ) -> History:
@@ -105,6 +105,8 @@ def fit(
         error ended it: ``explorers.monitor(...)`` is one.
     device : str, optional
         "cpu" or "cuda"; where the model is by default.
+    capture : "auto" or bool
+        Whether the whole step becomes a CUDA graph (``training.CapturedStep``): "auto" tries it on a GPU, for one process.
     progress : bool
         Show a progress bar, unless a callback (the monitor) shows the progress itself.
     ranks : minisegnet.ranks.Ranks, optional
@@ -124,7 +126,7 @@ def fit(
     """
     ranks = Alone() if ranks is None else ranks
     check_ending(train, epochs, steps, patience, resume)
-    check_choices(model, optimizer, scheduler, schedule_by, keep)
+    check_choices(model, optimizer, scheduler, schedule_by, keep, capture)
     wants = {"metric": metric, "monitor": monitor, "patience": patience, 'keep="best"': keep == "best" or None}
     check_needs(validation, scheduler, wants, resume, checkpoint)
     device = device or model.device
@@ -165,10 +167,17 @@ def fit(
     def agree() -> None:
         state.stop, interrupt.requested = ranks.any(state.stop), ranks.any(interrupt.requested)
 
+    wants_graph = capture is True or (capture == "auto" and model.device == "cuda")
+    captured = CapturedStep(model, loss, optimizer, clip) if wants_graph and ranks.size == 1 else None
     length = pass_length(train)
     state.total = total_steps(length, epochs, steps)
     wants_bar = progress and not shows_progress(callbacks)
-    with Interrupt() as interrupt, Bar(wants_bar, state.total, state) as bar, told(callbacks, state):
+    with (
+        Interrupt() as interrupt,
+        Bar(wants_bar, state.total, state) as bar,
+        told(callbacks, state),
+        captured or nullcontext(),
+    ):
         save()  # so that a full disk or a folder without permission is known now, not after an hour
         while True:
             # Between passes, and where a resumed training comes in: validate what is not validated yet.
@@ -195,7 +204,10 @@ def fit(
 
             for batch in ranks.in_step(rest_of_pass(train, state, pass_start)):
                 x, y, *weight = (to_device(unwrap(part), device) for part in parts(batch))
-                _train_step(state, loss, (Tensor(x), y, *weight), clip, ranks)
+                if captured is None:
+                    train_step(state, loss, (Tensor(x), y, *weight), clip, ranks)
+                else:
+                    captured_step(state, (Tensor(x), y, *weight), captured)
                 if by_step:
                     by_step.step()
                 state.batch += 1
@@ -224,62 +236,6 @@ def fit(
             model.load_state_dict(state.best)
         model.eval()
     return history
-
-
-def _train_step(
-    state: TrainingState, loss: Callable[..., Tensor], inputs: tuple[Any, ...], clip: float | None, ranks: Alone
-) -> None:
-    """Forward, backward, update: the heart of it. Nothing is changed if a number is not finite."""
-    model, optimizer, history = state.model, state.optimizer, state.history
-    x, y, *weight = inputs[0], *(ranks.whole(part) for part in inputs[1:])
-    random_state = random.get_state()
-    buffers = [(buffer, buffer.data.copy()) for _, buffer in model.named_buffers()]
-
-    def undo() -> None:
-        optimizer.zero_grad()
-        for buffer, data in buffers:
-            buffer.data = data
-
-    model.train()
-    optimizer.zero_grad()
-    norm = math.nan
-    try:
-        with np.errstate(all="ignore"), ranks.working():  # what is not finite is looked for and told below
-            output = ranks.join_output(model(ranks.mine(x)))
-            value = loss(output, y, **({"pixel_weight": weight[0]} if weight else {}))
-            if value.data.size != 1:
-                raise ValueError(f"loss must return one number, got shape {value.shape}: use reduction='mean' or 'sum'")
-            number = float(value.detach().numpy().reshape(()))
-            if math.isfinite(number):
-                value.backward()
-                ranks.add_gradients(optimizer.parameters())
-                parameters = optimizer.parameters()
-                norm = grad_norm(parameters) if clip is None else clip_grad_norm_(parameters, clip)
-    except MemoryError as error:
-        undo()
-        error.add_note(
-            f"minisegnet: {who_found_no_room(error)}{what_a_step_needs(x)} The model is as it was before this step."
-        )
-        raise
-    except FloatingPointError:  # the losses say it when scores are NaN, detect_anomaly says it of any operation
-        number = math.nan
-    if not (math.isfinite(number) and math.isfinite(norm)):
-        for buffer, data in buffers:
-            buffer.data = data.copy()
-        what = "gradient" if math.isfinite(number) else "loss"
-        joined = Tensor(ranks.whole(x.data)), y, *weight  # every rank looks through all of it: all come to one answer
-        story = where_it_began(model, loss, joined, random_state)
-        undo()
-        raise FloatingPointError(
-            f"the {what} became {norm if what == 'gradient' else number} at step {state.step + 1}, batch {state.batch + 1} "
-            f"of epoch {state.epoch + 1}. {story} The last losses were {[round(v, 4) for v in history.loss[-5:]]}, the "
-            f"learning rate is {optimizer.param_groups[0]['lr']:.3g}. If the data is sound, try a smaller rate, or clip=1.0. "
-            "The model is as it was before this step"
-        )
-    history.lr.append(float(optimizer.param_groups[0]["lr"]))
-    optimizer.step()
-    history.loss.append(number)
-    history.grad_norm.append(norm)
 
 
 @together

@@ -68,7 +68,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(trained, tmp_path, monkeypatch, 
     from minisegnet.training import loop
 
     out = tmp_path / "run"
-    real, steps = loop._train_step, []
+    real, steps = loop.train_step, []
 
     def interrupted_at_second_step(*args):
         steps.append(1)
@@ -80,7 +80,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(trained, tmp_path, monkeypatch, 
 
     command = ["train", "--data", "synthetic", *TINY, "--fold", "1", "--out", str(out)]
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_train_step", interrupted_at_second_step)
+        patch.setattr(loop, "train_step", interrupted_at_second_step)
         assert main(command) == 130
     assert "stopped at step 2" in capsys.readouterr().out
     assert not (out / "fold-1" / "result.json").exists()

@@ -13,6 +13,8 @@ import types
 from contextlib import contextmanager
 
 import numpy as np
+from gpu import capture_stand_in as capture
+from gpu.capture_stand_in import CUDARuntimeError, run
 from gpu.emulator import Module
 
 NAMES = """
@@ -25,6 +27,8 @@ NAMES = """
     vstack array_split atleast_1d ascontiguousarray isclose nan_to_num minimum fmax fmin isneginf result_type fill_diagonal
 """.split()
 MAKERS = "zeros ones full arange eye linspace".split()  # of nothing that is on a GPU already
+# Only the GPU knows how large their results are, or CuPy copies something there first: they cannot be captured.
+WAITING = "nonzero unique concatenate stack hstack vstack array".split()
 TYPES = "float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool_ newaxis inf nan pi e".split()
 
 
@@ -64,7 +68,9 @@ def _function(name, function=None):
     function = function or getattr(np, name)
 
     def called(*args, **kwargs):
-        return _out(function(*_in(args), **_in(kwargs)))
+        if name in WAITING:
+            capture.refuse_while_capturing()
+        return _out(run(function, _in(args), _in(kwargs)))
 
     called.__name__ = name
     return called
@@ -78,16 +84,16 @@ class _Ufunc:
         self._ufunc = ufunc
 
     def __call__(self, *args, **kwargs):
-        return _out(self._ufunc(*_in(args), **_in(kwargs)))
+        return _out(run(self._ufunc, _in(args), _in(kwargs), changes=_in(kwargs.get("out"))))
 
     def reduce(self, *args, **kwargs):
-        return _out(self._ufunc.reduce(*_in(args), **_in(kwargs)))
+        return _out(run(self._ufunc.reduce, _in(args), _in(kwargs)))
 
     def reduceat(self, array, indices, axis=0):
-        return _out(self._ufunc.reduceat(_in(array), _in(indices), axis))
+        return _out(run(self._ufunc.reduceat, (_in(array), _in(indices), axis)))
 
     def at(self, a, indices, b):
-        self._ufunc.at(_in(a), _in(indices), _in(b))
+        run(self._ufunc.at, (_in(a), _in(indices), _in(b)), changes=_in(a))
 
 
 class ndarray:
@@ -102,7 +108,15 @@ class ndarray:
 
     def get(self):
         """Return a copy for the CPU."""
+        capture.refuse_while_capturing()
         return self._host.copy(order="K")
+
+    def set(self, array, stream=None):
+        """Copy numbers from the CPU."""
+        capture.refuse_while_capturing()
+        if array.shape != self.shape or array.dtype != self.dtype:
+            raise ValueError(f"set: {array.dtype} {array.shape} for {self.dtype} {self.shape}")
+        self._host[...] = array
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError(
@@ -130,7 +144,9 @@ class ndarray:
         )
 
     def astype(self, dtype, order="K", casting=None, subok=None, copy=True):
-        return self if not copy and self.dtype == dtype else _around(self._host.astype(dtype, order=order))
+        if not copy and self.dtype == dtype:
+            return self
+        return _around(run(np.ndarray.astype, (self._host, dtype), {"order": order}))
 
     def __len__(self):
         return len(self._host)
@@ -139,28 +155,39 @@ class ndarray:
         return (_out(row) for row in self._host)
 
     def __bool__(self):
+        capture.refuse_while_capturing()
         return bool(self._host)
 
     def __int__(self):
+        capture.refuse_while_capturing()
         return int(self._host)
 
     def __float__(self):
+        capture.refuse_while_capturing()
         return float(self._host)
 
     def __repr__(self):
+        capture.refuse_while_capturing()
         return repr(self._host)
 
     def __format__(self, spec):
+        capture.refuse_while_capturing()
         return format(self._host if self.ndim else self._host[()], spec)
 
     def __getitem__(self, place):
-        found = self._host[_in(place)]
+        if any(_is_host(p) and p.dtype == bool for p in _as_tuple(_in(place))):  # only the GPU knows how many there are
+            capture.refuse_while_capturing()
+        found = run(np.ndarray.__getitem__, (self._host, _in(place)))
         return _around(found if _is_host(found) else self._host[(*_as_tuple(_in(place)), ...)])
 
     def __setitem__(self, place, value):
         if _is_host(value) and value.ndim:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
-        self._host[_in(place)] = value if _is_host(value) else _in(value)
+        run(
+            np.ndarray.__setitem__,
+            (self._host, _in(place), value if _is_host(value) else _in(value)),
+            changes=self._host,
+        )
 
 
 def _as_tuple(place):
@@ -173,12 +200,17 @@ def _delegate():
     for name in methods:
 
         def method(self, *args, _name=name, **kwargs):
-            return _out(getattr(self._host, _name)(*_in(args), **_in(kwargs)))
+            if _name in WAITING:
+                capture.refuse_while_capturing()
+            changes = self._host if _name in ("fill", "sort") else None
+            found = run(getattr(np.ndarray, _name), (self._host, *_in(args)), _in(kwargs), changes)
+            return None if changes is not None else _out(found)
 
         setattr(ndarray, name, method)
     for name in ("item", "tobytes", "tolist"):  # come to the CPU
 
         def to_host(self, *args, _name=name):
+            capture.refuse_while_capturing()
             return getattr(self._host, _name)(*args)
 
         setattr(ndarray, name, to_host)
@@ -194,13 +226,13 @@ def _delegate():
                 return NotImplemented if _name.startswith("__r") else _in(args)
             if any(not isinstance(a, (ndarray, np.generic, int, float)) for a in args):
                 return NotImplemented
-            return _out(getattr(self._host, _name)(*_in(args)))
+            return _out(run(getattr(np.ndarray, _name), (self._host, *_in(args))))
 
         setattr(ndarray, f"__{name}__", operator)
     for name in "add sub mul truediv and or".split():
 
         def in_place(self, other, _name=f"__i{name}__"):
-            getattr(self._host, _name)(_in(other))
+            run(getattr(np.ndarray, _name), (self._host, _in(other)), changes=self._host)
             return self
 
         setattr(ndarray, f"__i{name}__", in_place)
@@ -215,14 +247,14 @@ def empty(shape, dtype=float, order="C"):
     if host.nbytes > POOL.limit:
         raise OutOfMemoryError(f"Out of memory allocating {host.nbytes:,} bytes (limit set to: {POOL.limit:,} bytes).")
     host.reshape(-1, order="A").view(np.uint8)[...] = 0xFF  # not a number, -1
-    return _around(host)
+    return _around(capture.made(host))
 
 
 def empty_like(a, dtype=None, order="K", subok=None, shape=None):
     """Return an array as ``empty``, lying in memory as ``a`` does."""
     made = np.empty_like(a._host, dtype=dtype, order=order, shape=shape)
     made.fill(np.nan if made.dtype.kind == "f" else -1)
-    return _around(made)
+    return _around(capture.made(made))
 
 
 def asarray(a, dtype=None, order=None):
@@ -231,6 +263,7 @@ def asarray(a, dtype=None, order=None):
         return a if dtype is None or a.dtype == dtype else a.astype(dtype)
     if isinstance(a, (list, tuple)) and any(isinstance(v, ndarray) for v in a):
         a = [_in(v) for v in a]
+    capture.refuse_while_capturing()  # CuPy copies from memory that is used again: a graph would repeat what lies there then
     return _around(np.array(a, dtype=dtype, order="C"))
 
 
@@ -262,8 +295,12 @@ class _RawKernel:
     def __call__(self, grid, block, args, *, shared_mem=0):
         if shared_mem > min(self.max_dynamic_shared_size_bytes, 227 * 1024):
             raise ValueError(f"{shared_mem} bytes of shared memory are more than this kernel may have")
-        LAUNCHED.append(self._name)
-        self._module.launch(self._name, grid, block, [_in(a) for a in args], shared_mem)
+
+        def launch(*given):
+            LAUNCHED.append(self._name)
+            self._module.launch(self._name, grid, block, given, shared_mem)
+
+        run(launch, _in(args), changes=self)
 
 
 LAUNCHED = []  # the kernels that ran, in order
@@ -299,10 +336,6 @@ class Pool:
 POOL, PINNED, FREED = Pool(), Pool(), []
 
 
-class CUDARuntimeError(RuntimeError):
-    """As ``cupy.cuda.runtime.CUDARuntimeError``."""
-
-
 class CUDADriverError(RuntimeError):
     """As ``cupy.cuda.driver.CUDADriverError``."""
 
@@ -317,6 +350,7 @@ class Event:
         self._recorded = time.perf_counter()
 
     def synchronize(self):
+        capture.refuse_while_capturing()
         self.time = self._recorded
 
 
@@ -336,7 +370,14 @@ def _module():
     )  # fmt: skip
     made.get_default_memory_pool, made.get_default_pinned_memory_pool = lambda: POOL, lambda: PINNED
     made.cuda = types.SimpleNamespace(
-        runtime=runtime, Event=Event, get_elapsed_time=lambda a, b: 1000 * (b.time - a._recorded)
+        runtime=runtime,
+        Event=Event,
+        Stream=capture.Stream,
+        Graph=capture.Graph,
+        MemoryPool=capture.MemoryPool,
+        get_current_stream=capture.get_current_stream,
+        using_allocator=capture.using_allocator,
+        get_elapsed_time=lambda a, b: 1000 * (b.time - a._recorded),
     )
     made.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     made.__version__ = "0 (stand-in)"
@@ -356,6 +397,7 @@ def installed():
     before = {name: sys.modules.pop(name) for name in ["cupy", *wrappers] if name in sys.modules}
     sys.modules["cupy"] = MODULE
     FREED.clear()
+    capture.reset()
     try:
         yield MODULE
     finally:

@@ -6,8 +6,8 @@ import functools
 from typing import Any
 
 import cupy
-import numpy as np
 
+from ...arrays import constant
 from ...shapes import Size
 from ..cuda_gpu_launch import launch, ready
 from .taps import Scale, weighted_taps
@@ -41,7 +41,9 @@ def resize_bilinear_grad(
     return grad_input
 
 
-@functools.lru_cache(maxsize=256)  # a network asks for the same few at every step
-def _taps(in_size: int, out_size: int, align_corners: bool, scale: float | None, dtype: np.dtype) -> tuple[Any, ...]:
+def _taps(*place: Any) -> tuple[Any, ...]:
     """Return ``taps.weighted_taps`` on the GPU."""
-    return tuple(cupy.asarray(a) for a in weighted_taps(in_size, out_size, align_corners, scale, dtype))
+    return tuple(constant(a, cupy) for a in _host_taps(*place))
+
+
+_host_taps = functools.lru_cache(maxsize=256)(weighted_taps)  # a network asks for the same few at every step
