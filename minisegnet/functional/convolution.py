@@ -134,7 +134,8 @@ def conv2d(
     algorithm : str
         How to compute it and its gradients: "auto" chooses by geometry; "direct" sums products one by one; "winograd" (3x3,
         stride 1) multiplies a quarter as often, and is off by a few more units in the last digits; "shifts" and "depthwise"
-        are other orders of direct sums. What an algorithm cannot compute is an error.
+        are other orders of direct sums. What an algorithm cannot compute is an error. On a GPU there are "auto", "direct" (tiles of
+        a matrix product; float32) and "shifts" (the plain sum, a thread a number).
 
     Returns
     -------

@@ -132,9 +132,7 @@ def max_unpool2d(
     later = current()
     if later is not None:
         later.wrong.append(((array < 0) | (array >= size[0] * size[1])).sum())
-    elif (
-        array.size and int(array.view(np.uint64).max()) >= size[0] * size[1]
-    ):  # unsigned: negative ones are the largest
+    elif array.size and int(array.view(np.uint64).max()) >= size[0] * size[1]:  # as unsigned: negative ones are large
         wrong = int(array.max()) if int(array.max()) >= size[0] * size[1] else int(array.min())
         raise ValueError(
             f"max_unpool2d: indices holds {wrong}, but a plane of {size[0]} x {size[1]} has the places "

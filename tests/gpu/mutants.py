@@ -1,7 +1,10 @@
 """Plants mistakes in a CUDA source, all at once: a number in the compiled library says which of them is alive."""
 
+import ctypes
 import re
 from typing import NamedTuple
+
+from gpu import cupy_stand_in, emulator
 
 # Names that a tired author mistakes for each other.
 MIXED_UP = [
@@ -54,6 +57,31 @@ def plant(source):
     )
     first, rest = text.split("typedef", 1)
     return first + DECLARED.replace("\n", " ").strip() + " typedef" + rest, mutants
+
+
+def survivors(change, mistakes, noticed, monkeypatch):
+    """Return the mistakes that ``noticed()`` says nothing about, each awake in turn; ``change`` puts them into a source.
+
+    ``noticed`` runs the kernels of one source and returns what is wrong, or None.
+    """
+    monkeypatch.setattr(cupy_stand_in, "CHANGED", change)
+    made, load = [], emulator.Module.__init__
+
+    def remember(self, *given):
+        load(self, *given)
+        made.append(self)
+
+    monkeypatch.setattr(emulator.Module, "__init__", remember)
+    alive = []
+    with cupy_stand_in.installed():
+        assert noticed() is None  # all mistakes asleep
+        (module,) = made
+        awake = ctypes.c_int.in_dll(module._library, "mutant")
+        for mistake in mistakes:
+            awake.value = mistake.number
+            if noticed() is None:
+                alive.append(mistake)
+    return alive
 
 
 def _bodies(text):

@@ -21,6 +21,16 @@ GEOMETRY = [  # N, C, H, W, O, kernel, stride, padding, dilation, groups
 ]
 
 
+def at_random(rng, room, channels, outputs):
+    """Return a geometry: fewer than ``room`` pixels more than a kernel needs, fewer channels and outputs a group than said."""
+    groups = int(rng.integers(1, 4))
+    kernel, stride, dilation = (tuple(map(int, rng.integers(1, 4, 2))) for _ in range(3))
+    padding = tuple(map(int, rng.integers(0, 3, 2)))
+    h, w = ((k - 1) * d + 1 + int(rng.integers(0, room)) for k, d in zip(kernel, dilation, strict=True))
+    n, c, o = int(rng.integers(1, 3)), groups * int(rng.integers(1, channels)), groups * int(rng.integers(1, outputs))
+    return n, c, h, w, o, kernel, stride, padding, dilation, groups
+
+
 def arguments(name, geometry, dtype, rng):
     """Return what a kernel takes, as NumPy arrays, positional and by name."""
     n, c, h, w, o, kernel, stride, padding, dilation, groups = geometry
@@ -65,12 +75,7 @@ def test_the_numbers_are_those_of_the_reference(gpu, name, geometry, dtype, rng)
 @pytest.mark.parametrize("name", DIRECTIONS)
 def test_geometry_at_random(gpu, name, rng):
     for _ in range(20):
-        groups = int(rng.integers(1, 4))
-        kernel, stride, dilation = (tuple(map(int, rng.integers(1, 4, 2))) for _ in range(3))
-        padding = tuple(map(int, rng.integers(0, 3, 2)))
-        h, w = ((k - 1) * d + 1 + int(rng.integers(0, 5)) for k, d in zip(kernel, dilation, strict=True))
-        n, c, o = int(rng.integers(1, 3)), groups * int(rng.integers(1, 3)), groups * int(rng.integers(1, 4))
-        geometry = n, c, h, w, o, kernel, stride, padding, dilation, groups
+        geometry = at_random(rng, room=5, channels=3, outputs=4)
         given, options = arguments(name, geometry, np.float32, rng)
         on = on_gpu(gpu, given)
         found = getattr(backend.kernels_for(on[0]), name)(*on, **options).get()

@@ -47,6 +47,15 @@ def test_it_looks_by_itself_every_few_steps(gpu):
     assert step.steps == 16
 
 
+def after(train, kind):
+    """Return a step of a new net that has been taken on these batches."""
+    net = small_net()
+    step = training.CapturedStep(net, F.cross_entropy, kind(net.parameters(), 0.01))
+    for batch in train:
+        step(*there(batch))
+    return step
+
+
 @pytest.mark.parametrize("bad", [1, 4])
 def test_fit_tells_where_what_is_not_finite_began(gpu, bad):
     train = batches(6)
@@ -56,10 +65,7 @@ def test_fit_tells_where_what_is_not_finite_began(gpu, bad):
     story = f"nan at step {bad + 1}, batch {bad + 1} of epoch 1. It began in the data: the input batch holds 1 numbers"
     with pytest.raises(FloatingPointError, match=story):
         training.fit(model, train, loss=F.cross_entropy, optimizer=optimizer, epochs=1, device="cuda", progress=False)
-    other = small_net()
-    sound = training.CapturedStep(other, F.cross_entropy, optim.Adam(other.parameters(), 0.01))
-    for batch in train[:bad]:
-        sound(*there(batch))
+    sound = after(train[:bad], optim.Adam)
     assert_same(everything(training.CapturedStep(model, F.cross_entropy, optimizer)), everything(sound))
 
 
@@ -73,11 +79,7 @@ def test_labels_out_of_range_are_told(gpu, bad, label):
     told = rf"cross_entropy: target holds the label {label}, but input has 4 classes \(0 to 3\); ignore_index is -100"
     with pytest.raises(ValueError, match=told):
         training.fit(model, train, loss=F.cross_entropy, optimizer=optimizer, epochs=1, device="cuda", progress=False)
-    other = small_net()
-    sound = training.CapturedStep(other, F.cross_entropy, optim.SGD(other.parameters(), 0.01))
-    for batch in train[:bad]:
-        sound(*there(batch))
-    assert_same(model.state_dict(), other.state_dict())
+    assert_same(model.state_dict(), after(train[:bad], optim.SGD).model.state_dict())
     step = made()
     for batch in train[:bad]:
         step(*there(batch))

@@ -1,13 +1,12 @@
 """Convolution as matrix products, in float32 and on tensor cores: numbers, exactness, order, and every check broken in turn."""
 
-import ctypes
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gpu import cupy_stand_in, emulator, mutants
 from gpu.emulator import EmulationError
-from gpu.test_convolution_on_gpu import GEOMETRY, arguments, bound, on_gpu
+from gpu.test_convolution_on_gpu import GEOMETRY, arguments, at_random, bound, on_gpu
 
 import minisegnet as ms
 from minisegnet import backend
@@ -58,12 +57,7 @@ def test_the_numbers_are_those_of_the_reference(gpu, name, geometry, precision, 
 @pytest.mark.parametrize("name", DIRECTIONS)
 def test_geometry_at_random(gpu, name, precision, rng):
     for _ in range(6):
-        groups = int(rng.integers(1, 4))
-        kernel, stride, dilation = (tuple(map(int, rng.integers(1, 4, 2))) for _ in range(3))
-        padding = tuple(map(int, rng.integers(0, 3, 2)))
-        h, w = ((k - 1) * d + 1 + int(rng.integers(0, 9)) for k, d in zip(kernel, dilation, strict=True))
-        n, c, o = int(rng.integers(1, 3)), groups * int(rng.integers(1, 6)), groups * int(rng.integers(1, 6))
-        geometry = n, c, h, w, o, kernel, stride, padding, dilation, groups
+        geometry = at_random(rng, room=9, channels=6, outputs=6)
         given, options = arguments(name, geometry, np.float32, rng)
         expected = getattr(reference, name)(*given, **options)
         off = abs(run(gpu, name, given, options) - expected)
@@ -152,35 +146,18 @@ def calls(rng):
 def unnoticed(precision, planted, mistakes, work, monkeypatch):
     """Return the mistakes that change nothing."""
     ms.set_float32_matmul_precision(precision)
-    monkeypatch.setattr(cupy_stand_in, "CHANGED", lambda code: planted if "_gemm(" in code else code)
-    made, load = [], emulator.Module.__init__
 
-    def remember(self, *given):
-        load(self, *given)
-        made.append(self)
-
-    monkeypatch.setattr(emulator.Module, "__init__", remember)
-
-    def noticed(gpu):
+    def noticed():
         for name, given, options, expected in work:
             try:
-                found = run(gpu, name, given, options)
+                found = run(cupy_stand_in.MODULE, name, given, options)
             except EmulationError as error:
                 return str(error)
             if not np.allclose(found, expected, rtol=1e-2, atol=3e-2, equal_nan=True):
                 return f"{name} gives other numbers"
         return None
 
-    alive = []
-    with cupy_stand_in.installed() as gpu:
-        assert noticed(gpu) is None  # all mistakes asleep
-        (module,) = made
-        awake = ctypes.c_int.in_dll(module._library, "mutant")
-        for mistake in mistakes:
-            awake.value = mistake.number
-            if noticed(gpu) is None:
-                alive.append(mistake)
-    return alive
+    return mutants.survivors(lambda code: planted if "_gemm(" in code else code, mistakes, noticed, monkeypatch)
 
 
 @pytest.mark.skipif(emulator.missing() is not None, reason=str(emulator.missing()))

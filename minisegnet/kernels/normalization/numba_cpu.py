@@ -88,13 +88,19 @@ def _normalize(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the output, not below the floor, and the statistics."""
     mean, variance = _moments(_as_line(input), input.shape[1])
-    scale, near = weight / np.sqrt(variance + eps), _near(mean, input.dtype)
-    return _affine(input, near, scale, bias - (mean - near) * scale, floor), mean, variance
+    return _affine(input, *_by_distance(mean, variance, weight, bias, eps, input.dtype), floor), mean, variance
 
 
-def _near(center: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return the centers rounded to the images' type, as float64: distances from there lose nothing to a large offset."""
-    return center.astype(dtype).astype(np.float64)
+def _by_distance(
+    mean: np.ndarray, variance: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float, dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ``near``, ``scale`` and ``shift``, float64: batch norm is (input - near) * scale + shift.
+
+    ``near`` is the mean rounded to the images' type: distances from there lose nothing to a large offset. Forward and gradient
+    compute with the same numbers, so they agree on what lies on the floor.
+    """
+    near, scale = mean.astype(dtype).astype(np.float64), weight / np.sqrt(variance + eps)
+    return near, scale, bias - (mean - near) * scale
 
 
 def _zero_of(scale: np.ndarray, shift: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -130,10 +136,10 @@ def _gradients(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the three gradients; where the output lay on the floor, none has passed."""
     grads, line, channels = _as_line(grad_output), _as_line(input), input.shape[1]
-    row, count, dtype, near = _row(channels), max(input.size // channels, 1), line.dtype, _near(mean, line.dtype)
-    inverse = 1 / np.sqrt(variance + eps)
-    scale, beyond, lowest = weight / np.sqrt(variance + eps), mean - near, dtype.type(floor)
-    forward = _side_by_side(row, dtype, near, scale, bias - beyond * scale)  # as it was computed: the same numbers pass
+    row, count, dtype = _row(channels), max(input.size // channels, 1), line.dtype
+    near, scale, shift = _by_distance(mean, variance, weight, bias, eps, dtype)
+    inverse, beyond, lowest = 1 / np.sqrt(variance + eps), mean - near, dtype.type(floor)
+    forward = _side_by_side(row, dtype, near, scale, shift)
     sums = np.empty((-(-len(line) // _block(row)), 2, channels))
     _block_products(grads, line, *forward, lowest, _block(row), sums)
     grad_bias, grad_weight = sums.sum(axis=0)  # sums of grad_output, and of grad_output * (input - near)
