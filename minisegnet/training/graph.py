@@ -11,33 +11,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..arrays import array_module
 from ..autograd import Tensor, unwrap
 from ..deferred import Deferred, deferring
-from ..optim import Optimizer, clip_grad_norm_, grad_norm
+from ..optim import Optimizer
 from ..optim.clipping import clip_on_gpu, norm_on_gpu
-from .recording import Recording, loops, record, restore, same, signature, why_not
-from .step import one_number
+from .recording import Recording, loops, record, remember, restore, same, signature, why_not
+from .step import StepNumbers, forget_gradients, keep_buffers, learners, loss_of, plain_step, put_back
 
 if TYPE_CHECKING:
     from ..nn import Module
 
 WARM_UP = 2  # steps that run plainly first: they compile the kernels and make the optimizer's memory
 AT_ONCE = 16  # steps whose numbers wait on the GPU, at most
-
-
-class StepNumbers(NamedTuple):
-    """What a step gave: ``loss``, ``norm`` of all gradients before clipping, ``taken``, labels that were out of range."""
-
-    loss: float
-    norm: float
-    taken: bool
-    wrong_labels: int = 0
 
 
 class CapturedStep:
@@ -51,8 +41,8 @@ class CapturedStep:
     after it, until ``numbers`` or ``check`` has looked: every 16 calls at the latest.
 
     Forward and loss run in Python only while they are captured, so a ``print`` in them is not repeated; a module that
-    has hooks is not captured. Changing the mode of a module, which parameters learn, or the arrays of the
-    model (``load_state_dict``) and of the optimizer is seen, and the step captured anew.
+    has hooks is not captured. Changing layers, their settings (numbers and names) or mode, ``clip``, which parameters learn, or
+    the arrays of the model (``load_state_dict``) and of the optimizer is seen, and the step captured anew.
 
     Parameters
     ----------
@@ -103,6 +93,8 @@ class CapturedStep:
 
     def take(self, x: Any, y: Any, pixel_weight: Any = None) -> Tensor:
         """Take a step as a call does, but never look: the caller asks for ``numbers``, every 16 steps at the latest."""
+        if len(self._unread) >= AT_ONCE:
+            raise RuntimeError(f"{AT_ONCE} steps were taken that nobody has looked at: call numbers() or check() first")
         batch = tuple(unwrap(part) for part in (x, y, pixel_weight) if part is not None)
         self.refused = self._failed or why_not(self.model, self.optimizer, batch)
         if self.refused:
@@ -111,25 +103,26 @@ class CapturedStep:
         xp = array_module(batch[0])
         if self._log is None:
             self._log, self._said, self._go = xp.zeros((AT_ONCE, 4)), xp.zeros(4), xp.ones((), np.int32)
-        before = [dict(memory) for memory in self.optimizer.state]
-        if self._recorded is not None and not same(signature(self.model, self.optimizer), self._signature):
+        if self._recorded is not None and not same(self._now(), self._signature):
             self.release()
         shapes = [(part.shape, part.dtype) for part in batch]
         if self._recorded is None:
             self._seen, self._shapes = (self._seen + 1 if shapes == self._shapes else 1), shapes
-            if self._seen > WARM_UP and not self._capture(batch):
-                return self._plain(batch)
-        elif shapes == self._shapes:
-            self._recorded.prepare(self.optimizer)
-        if self._recorded is not None and shapes == self._shapes:
-            self._recorded.launch(batch)
-        else:
-            with loops().Guard(self._go):
-                self._body(Deferred(), *batch)
+            if self._seen > WARM_UP and (why := self._capture(batch)):
+                value = self._plain(batch)  # an error of the model's own is raised here, and is no reason
+                self.refused = self._failed = why
+                self._tell()
+                return value
+        before = remember(self.optimizer)
+        try:
+            dtype = self._queue(batch, shapes == self._shapes)
+        except BaseException:
+            restore(before)
+            raise
         self.steps += 1
         self._log[len(self._unread)] = self._said
         self._unread.append(before)
-        return Tensor(self._said[0].astype(self._type))
+        return Tensor(self._said[0].astype(dtype))
 
     def numbers(self) -> list[StepNumbers]:
         """Return the numbers of the steps since they were last asked for (of 16 at most), by one copy from the GPU.
@@ -143,16 +136,18 @@ class CapturedStep:
     def _look(self) -> None:
         """Put numbers in the places of what is unread."""
         waiting = [i for i, entry in enumerate(self._unread) if not isinstance(entry, StepNumbers)]
-        rows, first = self._log.get() if waiting else [], True
+        rows, refused = self._log.get() if waiting else [], []
         for i in waiting:
             loss, norm, taken, wrong = rows[i].tolist()
-            if not taken and first:
-                restore(self.optimizer, self._unread[i])
-                self._go[...] = 1
-                first = False
-                if self._recorded is None:
-                    self._seen = 0  # what the optimizer remembers may have been taken back: warm up again
+            if not taken:
+                refused.append(self._unread[i])
             self._unread[i] = StepNumbers(loss, norm, bool(taken), int(wrong))
+        for before in reversed(refused):
+            restore(before)
+        if refused:
+            self._go[...] = 1
+            if self._recorded is None:
+                self._seen = 0  # what the optimizer remembers may have been taken back: warm up again
 
     def check(self) -> None:
         """Raise if a step since the last look was refused; say which, and why.
@@ -180,7 +175,7 @@ class CapturedStep:
         """Forget the graph and give its memory back; the next calls run plainly and capture again."""
         if self._recorded is None:
             return
-        self._recorded.release(self.optimizer)
+        self._recorded.release()
         self._recorded, self._shapes, self._seen = None, None, 0
 
     def __enter__(self) -> CapturedStep:
@@ -190,29 +185,41 @@ class CapturedStep:
         """Release the graph."""
         self.release()
 
-    def _capture(self, batch: tuple[Any, ...]) -> bool:
-        """Record the step; return whether that went well."""
+    def _now(self) -> list[Any]:
+        return signature(self.model, self.optimizer, self.loss, self.clip)
+
+    def _capture(self, batch: tuple[Any, ...]) -> str:
+        """Record the step; return why that failed, "" if it went well."""
         try:
-            self._recorded = record(self._body, batch, self.optimizer, self._go)
-        except Exception as error:  # an error of the model's own is raised by the plain step that follows
+            self._recorded = record(self._body, batch, self.optimizer, learners(self.model, self.optimizer), self._go)
+        except Exception as error:
             said = str(error) or type(error).__name__
             if "apturing" in said or "StreamCapture" in said:  # CUDA's own words name no cause
                 said = f"something in the forward or the loss looks at a number on the GPU, or waits for it ({said})"
-            self.refused = self._failed = said
-            self._tell()
-            return False
-        self._signature = signature(self.model, self.optimizer)
-        return True
+            return said
+        self._signature = self._now()
+        return ""
 
-    def _body(self, later: Deferred, x: Any, y: Any, pixel_weight: Any = None) -> None:
+    def _queue(self, batch: tuple[Any, ...], fits: bool) -> Any:
+        """Launch the graph if there is one that ``fits``, or start kernel by kernel; return the type of the loss."""
+        if self._recorded is not None and fits:
+            before = remember(self.optimizer)
+            if self._recorded.prepare(self.optimizer):
+                self._recorded.launch(batch)
+                return self._recorded.dtype
+            restore(before)
+            self.release()
+        with loops().Guard(self._go):
+            return self._body(Deferred(), *batch)
+
+    def _body(self, later: Deferred, *batch: Any) -> Any:
         """Queue one step: forward, backward, norm, clip, update, and what became of it. Nothing here waits for the GPU."""
-        buffers = [(buffer, buffer.data.copy()) for _, buffer in self.model.named_buffers()]
-        self.optimizer.zero_grad()
-        xp, weight = array_module(x), {} if pixel_weight is None else {"pixel_weight": pixel_weight}
+        xp, kept = array_module(batch[0]), keep_buffers(self.model)
+        go = None if later.capturing else self._go.copy()
+        forget_gradients(self.model, self.optimizer)
         try:
             with np.errstate(all="ignore"), deferring(later):
-                value = self.loss(self.model(Tensor(x)), y, **weight)
-                one_number(value)
+                value = loss_of(self.model, self.loss, (Tensor(batch[0]), *batch[1:]))
                 value.backward()
                 grads = [p.grad for p in self.optimizer.parameters() if p.grad is not None]
                 norm = norm_on_gpu(grads) if grads else xp.zeros(())
@@ -223,48 +230,30 @@ class CapturedStep:
                     wrong = wrong + count
                 self._go *= xp.isfinite(value.data.reshape(())) & xp.isfinite(norm) & (wrong == 0)
                 self.optimizer.step()  # its kernels ask `go` whether they may
-                for buffer, data in buffers:
+                for buffer, array, data in kept:
+                    if later.capturing and buffer.data is not array:
+                        raise RuntimeError(
+                            f"forward gives a buffer of shape {array.shape} a new array instead of changing it in place"
+                        )
                     buffer.data[...] = xp.where(self._go > 0, buffer.data, data)
         except BaseException:
-            if not later.capturing:
-                for buffer, data in buffers:
-                    buffer.data[...] = data
-            self.optimizer.zero_grad()
+            put_back(kept, numbers=not later.capturing)  # nothing has run while capturing
+            if go is not None:
+                self._go[...] = go
+            forget_gradients(self.model, self.optimizer)
             raise
-        self._type = value.dtype
         for place, number in enumerate((value.data.reshape(()), norm, self._go, wrong)):
             self._said[place] = number
+        return value.dtype
 
     def _plain(self, batch: tuple[Any, ...]) -> Tensor:
         """Take a step as anyone would write it, and look at its numbers."""
         self.check()  # what went before must be sound
         self.release()
-        x, y, *weight = batch
-        buffers = [(buffer, buffer.data.copy()) for _, buffer in self.model.named_buffers()]
-        self.optimizer.zero_grad()
-        number = norm = np.nan
-        try:
-            with np.errstate(all="ignore"), suppress(FloatingPointError):  # the losses say it when scores are NaN
-                value = self.loss(self.model(Tensor(x)), y, **({"pixel_weight": weight[0]} if weight else {}))
-                one_number(value)
-                number = float(value.detach().numpy().reshape(()))
-                value.backward()
-                parameters = self.optimizer.parameters()
-                norm = grad_norm(parameters) if self.clip is None else clip_grad_norm_(parameters, self.clip)
-            taken = bool(np.isfinite(number) and np.isfinite(norm))
-            if taken:
-                self.optimizer.step()
-        except BaseException:
-            taken = False
-            self.optimizer.zero_grad()
-            raise
-        finally:
-            if not taken:
-                for buffer, data in buffers:
-                    buffer.data[...] = data
+        numbers = plain_step(self.model, self.loss, self.optimizer, (Tensor(batch[0]), *batch[1:]), self.clip)
         self.steps += 1
-        self._unread.append(StepNumbers(number, norm, taken))
-        return Tensor(array_module(x).asarray(number, x.dtype))
+        self._unread.append(numbers)
+        return Tensor(array_module(batch[0]).asarray(numbers.loss, self.optimizer.parameters()[0].dtype))
 
     def _tell(self) -> None:
         """Say once why there is no graph."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..optim import ReduceLROnPlateau
 from ..storage import atomic_write
 
 if TYPE_CHECKING:
@@ -144,3 +145,21 @@ class TrainingState:
     def step(self) -> int:
         """How many steps were taken."""
         return self.history.steps
+
+
+def record_validation(state: TrainingState, numbers: dict[str, float], monitor: str | None) -> None:
+    """Add a validation to the history, keep the weights if it is the best, and tell a plateau schedule.
+
+    ``monitor`` is the number that says which is best: the metric's first where none is named, the loss without a metric.
+    """
+    history = state.history
+    if monitor is None:
+        monitor = next((name for name in numbers if name != "loss"), "loss")
+    if monitor not in numbers:
+        raise ValueError(f"monitor must be one of {', '.join(numbers)}, got {monitor!r}")
+    history.monitor, history.mode = monitor, "min" if monitor.endswith("loss") else "max"
+    history.validation.append({"step": state.step, "epoch": state.epoch, **numbers})
+    if history.since_best == 0:
+        state.best = state.model.state_dict()
+    if isinstance(state.scheduler, ReduceLROnPlateau):
+        state.scheduler.step(numbers[monitor])

@@ -20,10 +20,10 @@ from .callbacks import shows_progress, told
 from .checkpoint import keep_previous, load_checkpoint, save_checkpoint
 from .checks import check_choices, check_ending, check_needs
 from .graph import CapturedStep
-from .history import History, TrainingState
+from .history import History, TrainingState, record_validation
 from .interrupt import Interrupt, Interrupted
 from .progress import Bar
-from .step import captured_step, train_step
+from .step import train_step
 
 if TYPE_CHECKING:
     import os
@@ -192,7 +192,7 @@ def fit(
                 except Interrupted:
                     history.stopped = "interrupted"
                     break
-                _record(state, numbers, monitor or next(iter(_without_loss(numbers)), "loss"))
+                record_validation(state, numbers, monitor)
                 save()
                 tell("validation")
             agree()
@@ -204,10 +204,7 @@ def fit(
 
             for batch in ranks.in_step(rest_of_pass(train, state, pass_start)):
                 x, y, *weight = (to_device(unwrap(part), device) for part in parts(batch))
-                if captured is None:
-                    train_step(state, loss, (Tensor(x), y, *weight), clip, ranks)
-                else:
-                    captured_step(state, (Tensor(x), y, *weight), captured)
+                train_step(state, loss, (Tensor(x), y, *weight), clip, ranks, captured)
                 if by_step:
                     by_step.step()
                 state.batch += 1
@@ -289,20 +286,3 @@ def evaluate(
     if not count:
         raise ValueError("the data set is empty: it gave no batch to evaluate")
     return {**({"loss": total / count} if loss is not None else {}), **(metric.compute() if metric is not None else {})}
-
-
-def _record(state: TrainingState, numbers: dict[str, float], monitor: str) -> None:
-    """Add a validation to the history, keep the weights if it is the best, and tell a plateau schedule."""
-    history = state.history
-    if monitor not in numbers:
-        raise ValueError(f"monitor must be one of {', '.join(numbers)}, got {monitor!r}")
-    history.monitor, history.mode = monitor, "min" if monitor.endswith("loss") else "max"
-    history.validation.append({"step": state.step, "epoch": state.epoch, **numbers})
-    if history.since_best == 0:
-        state.best = state.model.state_dict()
-    if isinstance(state.scheduler, ReduceLROnPlateau):
-        state.scheduler.step(numbers[monitor])
-
-
-def _without_loss(numbers: dict[str, float]) -> list[str]:
-    return [name for name in numbers if name != "loss"]

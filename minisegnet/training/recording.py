@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import random
 from ..arrays import array_module, device_of, is_cupy
-from ..autograd import Tensor
+from ..autograd import Tensor, _mode
 from ..backend import kernels_for
 from ..deferred import Deferred
 from ..kernels.precision import get_float32_matmul_precision
@@ -20,7 +20,8 @@ from ..optim import SGD, Adam, Optimizer
 if TYPE_CHECKING:
     from ..nn import Module
 
-Memory = list[dict[str, Any]]  # of an optimizer: its arrays and numbers, for each parameter
+Memory = list[tuple[dict[str, Any], dict[str, Any]]]  # of an optimizer, for each parameter: the dictionary, and a copy
+PLAIN = (bool, int, float, str, type(None))
 
 
 class Recording(NamedTuple):
@@ -31,14 +32,20 @@ class Recording(NamedTuple):
     inputs: tuple[Any, ...]  # where a batch is copied
     table: Any  # of the optimizer's constants
     later: Deferred  # dropout's masks, and constants
-    grads: list[Tensor | None]
+    grads: list[tuple[Tensor, Tensor | None]]  # of each parameter
+    memory: list[Any]  # the optimizer's arrays
+    dtype: Any  # of the loss
 
-    def prepare(self, optimizer: Optimizer) -> None:
-        """Let the optimizer count and compute its constants as in any step; its kernels are in the graph."""
-        for p, grad in zip(optimizer.parameters(), self.grads, strict=True):
+    def prepare(self, optimizer: Optimizer) -> bool:
+        """Let the optimizer count and compute its constants as in any step; its kernels are in the graph.
+
+        Return whether they still do what it wants: momentum that begins now needs an array that they do not know.
+        """
+        for p, grad in self.grads:
             p.grad = grad
         with self.table.filled(launching=False):
             optimizer.step()
+        return same(arrays_of(optimizer), self.memory)
 
     def launch(self, batch: tuple[Any, ...]) -> None:
         """Fill the arrays that change and start the graph, in the order of the current stream."""
@@ -49,24 +56,28 @@ class Recording(NamedTuple):
         self.table.send()
         self.graph.launch()
 
-    def release(self, optimizer: Optimizer) -> None:
+    def release(self) -> None:
         """Wait for the last launch and give the memory back."""
         array_module(*self.inputs).cuda.get_current_stream().synchronize()
-        for p, grad in zip(optimizer.parameters(), self.grads, strict=True):
+        for p, grad in self.grads:
             if p.grad is grad:
                 p.grad = None
         self.pool.free_all_blocks()
 
 
-def record(body: Callable[..., None], batch: tuple[Any, ...], optimizer: Optimizer, go: Any) -> Recording:
-    """Record ``body(later, *batch)``, in which the optimizer steps once; nothing runs meanwhile.
+def record(
+    body: Callable[..., Any], batch: tuple[Any, ...], optimizer: Optimizer, parameters: list[Tensor], go: Any
+) -> Recording:
+    """Record ``body(later, *batch)``, in which the optimizer steps once, and which returns the type of the loss.
+
+    Nothing runs meanwhile, and the optimizer's memory is afterwards as it was before.
 
     Raises
     ------
     RuntimeError
         If something in it cannot be recorded, or would be repeated where it should change.
     """
-    xp, before = array_module(batch[0]), [dict(memory) for memory in optimizer.state]
+    xp, before, arrays = array_module(batch[0]), remember(optimizer), arrays_of(optimizer)
     xp.get_default_memory_pool().free_all_blocks()  # the graph's own memory takes the place of the warm-up's
     pool, stream, later = xp.cuda.MemoryPool(), xp.cuda.Stream(non_blocking=True), Deferred(capturing=True)
     random_state = random.get_state()
@@ -77,26 +88,26 @@ def record(body: Callable[..., None], batch: tuple[Any, ...], optimizer: Optimiz
             with stream, table.filled(launching=True):
                 stream.begin_capture()
                 try:
-                    body(later, *inputs)
+                    dtype = body(later, *inputs)
                 except BaseException:
                     with suppress(RuntimeError):  # it says that the capture has failed
                         stream.end_capture()
                     raise
                 graph = stream.end_capture()
-        grads = [p.grad for p in optimizer.parameters()]
-        if table.count != len(grads) - grads.count(None):
+        if table.count != sum(p.grad is not None for p in optimizer.parameters()):
             raise RuntimeError("parameters are updated by other kernels than the compiled ones")
-        for memory, old in zip(optimizer.state, before, strict=True):
-            if any(old.get(name) is not array for name, array in memory.items() if is_cupy(array)):
-                raise RuntimeError("the optimizer makes new arrays in each step")
+        if not same(arrays_of(optimizer), arrays):
+            raise RuntimeError("the optimizer makes new arrays in each step")
         if random.get_state() != random_state:
             raise RuntimeError("random numbers are drawn elsewhere than in dropout")
+        return Recording(graph, pool, inputs, table, later, [(p, p.grad) for p in parameters], arrays, dtype)
     except BaseException:
-        optimizer.zero_grad()
-        restore(optimizer, before)
         random.set_state(random_state)
         raise
-    return Recording(graph, pool, inputs, table, later, grads)
+    finally:
+        for p in parameters:
+            p.grad = None
+        restore(before)
 
 
 def why_not(model: Module, optimizer: Optimizer, batch: tuple[Any, ...]) -> str:
@@ -106,6 +117,10 @@ def why_not(model: Module, optimizer: Optimizer, batch: tuple[Any, ...]) -> str:
         return f"model and batch are on {', '.join(sorted(places))}, and CUDA graphs need a GPU"
     if not any(type(optimizer).update is kind.update for kind in (SGD, Adam)):
         return f"{type(optimizer).__name__} has an update of its own, not the compiled kernels'"
+    if getattr(optimizer.step, "__func__", None) is not Optimizer.step:
+        return f"{type(optimizer).__name__} has a step of its own, of which a graph would repeat only the kernels"
+    if _mode.anomaly:
+        return "detect_anomaly looks at the result of every operation"
     for p in optimizer.parameters():
         if p.dtype not in (np.float32, np.float64) or not p.data.flags.c_contiguous:
             return f"a parameter of shape {p.shape} is not contiguous, or neither float32 nor float64"
@@ -115,27 +130,47 @@ def why_not(model: Module, optimizer: Optimizer, batch: tuple[Any, ...]) -> str:
     return ""
 
 
-def signature(model: Module, optimizer: Optimizer) -> list[Any]:
-    """Return what recorded kernels rely on: arrays that must be the very same, and what chose the kernels."""
+def signature(model: Module, optimizer: Optimizer, *others: Any) -> list[Any]:
+    """Return what recorded kernels rely on: arrays and layers that must be the very same, and what chose the kernels.
+
+    ``others`` are settings, or things that have settings, as a loss.
+    """
     kernels = kernels_for(*(p.data for p in optimizer.parameters()[:1]))
     found: list[Any] = [kernels, get_float32_matmul_precision()]
-    found += (module.training for module in model.modules())
+    for thing in (*model.modules(), *others):
+        found.append(thing)
+        found += (value for value in getattr(thing, "__dict__", {}).values() if _plain(value))
     for p in (*model.parameters(), *optimizer.parameters()):
         found += (p.data, p.requires_grad)
     found += (buffer.data for _, buffer in model.named_buffers())
-    for memory in optimizer.state:
-        found += (array for array in memory.values() if is_cupy(array))
-    return found
+    return found + arrays_of(optimizer)
 
 
 def same(a: list[Any], b: list[Any]) -> bool:
-    """Return whether two signatures are of the same arrays and settings."""
-    return len(a) == len(b) and all(x is y or (not is_cupy(x) and x == y) for x, y in zip(a, b, strict=True))
+    """Return whether two signatures are of the same things and settings."""
+    return len(a) == len(b) and all(
+        x is y or (_plain(x) and type(x) is type(y) and x == y) for x, y in zip(a, b, strict=True)
+    )
 
 
-def restore(optimizer: Optimizer, before: Memory) -> None:
-    """Take an optimizer's numbers back; its arrays have not changed."""
-    for memory, old in zip(optimizer.state, before, strict=True):
+def _plain(value: Any) -> bool:
+    """Return whether this is a number, a text, or a few of them: a setting, which is compared by what it says."""
+    return isinstance(value, PLAIN) or (isinstance(value, tuple) and all(isinstance(v, PLAIN) for v in value))
+
+
+def arrays_of(optimizer: Optimizer) -> list[Any]:
+    """Return the arrays that an optimizer remembers on the GPU."""
+    return [array for memory in optimizer.state for array in memory.values() if is_cupy(array)]
+
+
+def remember(optimizer: Optimizer) -> Memory:
+    """Return what an optimizer remembers, for ``restore``."""
+    return [(memory, dict(memory)) for memory in optimizer.state]
+
+
+def restore(before: Memory) -> None:
+    """Take an optimizer's numbers back; its arrays have not changed. What was loaded meanwhile stays."""
+    for memory, old in before:
         memory.clear()
         memory.update(old)
 
