@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 
 from minisegnet.kernels import numba_cpu_stream
-from minisegnet.kernels.convolution import numba_cpu_tile, numba_cpu_winograd_product
+from minisegnet.kernels.convolution import (
+    numba_cpu_depthwise_pixels,
+    numba_cpu_depthwise_planes,
+    numba_cpu_tile,
+    numba_cpu_winograd_product,
+)
+from minisegnet.kernels.convolution.numba_cpu_depthwise_vectors import AT_ONCE, MANY, VECTORS
 from minisegnet.kernels.convolution.numba_cpu_tile import SIZES
 from minisegnet.kernels.convolution.numba_cpu_winograd_tiles import (
     transform_gradient,
@@ -165,6 +171,41 @@ def test_winograds_transforms_are_vectors(function, arguments):
         vectors = [line for line in arithmetic if VECTOR.search(line)]
         assert any("fmadd" in line for line in vectors)
         assert 0.3 < len(vectors) / len(arithmetic) < 0.7, (len(vectors), len(arithmetic))
+
+
+def slide_over_pixels(n, a, lines, floor):
+    numba_cpu_depthwise_pixels.slide(n, n, n, n, n, n, a, lines, a, n, a, floor, a, n, n)
+
+
+def slide_over_planes(n, a, lines, floor):
+    numba_cpu_depthwise_planes.slide(n, n, n, n, a, lines, a, a, n, floor, a, n, n)
+
+
+def meet_pixels(n, a, lines, floor):
+    numba_cpu_depthwise_pixels.meet(n, n, n, n, n, n, n, a, lines, a, n, a, n, n, a)
+
+
+def meet_planes(n, a, lines, floor):
+    numba_cpu_depthwise_planes.meet(n, n, n, n, a, lines, a, a, n, n, a)
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (slide_over_pixels, "pixels_slide_{}4010"),
+        (slide_over_planes, "planes_slide_{}4010"),
+        (meet_pixels, "pixels_meet_{}4" + f"{AT_ONCE[0]}10"),
+        (meet_planes, "planes_meet_{}4010"),
+    ],
+)
+def test_depthwise_sums_stay_in_registers(function, name):
+    """Nine products a number and row, each one instruction; no vector is put down on the way."""
+    text = assembly(function, 1, floats, integers, np.float32(0))
+    lines = body_of(text, "minisegnet_" + name.format(VECTORS[0]))
+    assert len([line for line in lines if line.startswith("vfmadd")]) >= 9 * MANY - 3
+    assert not [line for line in lines if re.match(r"v(mul|add)[ps]s", line)]  # nothing is multiplied or added apart
+    spills = [line for line in lines if VECTOR.search(line) and touches_the_stack(line, lines)]
+    assert not spills, spills
 
 
 def test_streamed_rows_go_past_the_cache():

@@ -9,7 +9,7 @@ So the weights are laid out some pixels long, and the innermost loop runs over 5
 over three places at a time. An image's row is copied once into a line with zeros at its ends (for a stride s, into s lines, every
 s-th pixel each), and meets all the output rows that read it while it is in the cache.
 
-3x3 kernels on ordinary memory, or on few channels, have a file of their own (``numba_cpu_depthwise_3x3.py``).
+3x3 kernels with padding 1 have files of their own (``numba_cpu_depthwise_3x3.py``): they copy nothing.
 
 With several filters a channel (O = m*C) the image's channels are repeated m times first. Source: A. G. Howard et al.,
 "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", 2017, section 3.1.
@@ -47,8 +47,8 @@ def conv2d(
     floor: float = -np.inf,
 ) -> np.ndarray:
     """Return the convolution (N, O, OH, OW), not below ``floor``; ``groups`` is C."""
-    if small.serves(input.dtype, weight.shape, stride, padding, dilation, groups) and small.pays(stride, input):
-        return small.conv2d(input, weight, bias, stride, padding, dilation, floor)
+    if small.serves(input.dtype, weight.shape, stride, padding, dilation, groups):
+        return small.conv2d(input, weight, bias, stride, floor)
     size = conv_output_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
     start = np.zeros(len(weight), dtype=input.dtype) if bias is None else bias
     image = _channels_last(input, len(weight) // groups)
@@ -65,9 +65,8 @@ def conv2d_grad_input(
     groups: int = 1,
 ) -> np.ndarray:
     """Return the gradient (N, C, H, W) of the input; ``groups`` is C."""
-    geometry = stride, padding, dilation
-    if small.serves(grad_output.dtype, weight.shape, *geometry, groups) and small.pays(stride, grad_output):
-        return small.conv2d_grad_input(grad_output, weight, input_size, stride, padding, dilation)
+    if small.serves(grad_output.dtype, weight.shape, stride, padding, dilation, groups):
+        return small.conv2d_grad_input(grad_output, weight, input_size, stride)
     outputs, _, height, width = weight.shape
     grads = _channels_last(grad_output)
     if stride == (1, 1):  # the convolution with the kernels turned round
@@ -96,8 +95,8 @@ def conv2d_grad_weight(
     """Return the gradient (O, 1, KH, KW) of the weight; ``groups`` is C. Sums over pixels end in float64."""
     outputs, height = grad_output.shape[1:3]
     shape = (outputs, input.shape[1] // groups, *kernel_size)
-    if small.serves(input.dtype, shape, stride, padding, dilation, groups) and small.pays(stride, grad_output, input):
-        return small.conv2d_grad_weight(grad_output, input, stride, padding, dilation)
+    if small.serves(input.dtype, shape, stride, padding, dilation, groups):
+        return small.conv2d_grad_weight(grad_output, input, stride)
     grads, image = _channels_last(grad_output), _channels_last(input, outputs // groups)
     parts = np.zeros((len(grads) * -(-height // ROWS), *kernel_size, outputs))  # (rows by sixteen, KH, KW, O)
     if grads.size:
