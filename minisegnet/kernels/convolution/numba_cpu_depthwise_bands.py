@@ -33,6 +33,7 @@ def _find_lines(image, height, length, first, lines):
 
 @njit(**OPTIONS)
 def slide_bands(lanes, flat, shape, stride, factors, floor, out, out_shape):
+    """Write the convolution of channels-last images: ``factors`` as (vectors, 10, lanes), ``out`` (N, OH, OW, C)."""
     _, height, width, channels = shape
     images, out_height, out_width, _ = out_shape
     length, out_length = width * channels, out_width * channels
@@ -73,6 +74,7 @@ def slide_bands(lanes, flat, shape, stride, factors, floor, out, out_shape):
 
 @njit(**OPTIONS)
 def spread_bands(lanes, flat, shape, factors, out, out_shape):
+    """Write the gradient of the input at stride 2 into ``out`` (N, H, W, C), from ``grad_output`` in ``flat``."""
     _, height, width, channels = shape
     images, out_height, out_width, _ = out_shape
     length, out_length = width * channels, out_width * channels
@@ -120,6 +122,7 @@ def _spread_row(lanes, out_width, width, channels, flat, lines, zeros, factors, 
 
 @njit(**OPTIONS)
 def meet_bands(lanes, flat, shape, grads, grads_shape, stride, parts):
+    """Add the gradients of the weight to parts (images x bands, vectors, 9, lanes), zeros to begin with."""
     _, height, width, channels = shape
     images, out_height, out_width, _ = grads_shape
     length, out_length = width * channels, out_width * channels
@@ -159,6 +162,7 @@ def meet_bands(lanes, flat, shape, grads, grads_shape, stride, parts):
 
 @njit(**OPTIONS)
 def slide_planes(lanes, flat, shape, stride, factors, floor, out, out_shape):
+    """Write the convolution of planes: ``factors`` as (C, 10), ``out`` (N, C, OH, OW)."""
     _, channels, height, width = shape
     images, _, out_height, out_width = out_shape
     bands = (out_height + PLANE_BAND - 1) // PLANE_BAND
@@ -179,6 +183,7 @@ def slide_planes(lanes, flat, shape, stride, factors, floor, out, out_shape):
 
 @njit(**OPTIONS)
 def spread_planes(lanes, flat, shape, factors, out, out_shape):
+    """Write the gradient of the input at stride 2 into ``out`` (N, C, H, W), from ``grad_output`` in ``flat``."""
     images, channels, height, width = shape
     out_height, out_width = out_shape[2:]
     for job in prange(images * channels):
@@ -197,6 +202,7 @@ def spread_planes(lanes, flat, shape, factors, out, out_shape):
 
 @njit(**OPTIONS)
 def meet_planes(lanes, flat, shape, grads, grads_shape, stride, parts):
+    """Add the gradients of the weight to parts (N x C x bands, 9, lanes), zeros to begin with."""
     _, channels, height, width = shape
     images, _, out_height, out_width = grads_shape
     bands = (out_height + PLANE_BAND - 1) // PLANE_BAND
