@@ -13,7 +13,7 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 from . import functional, nn
-from .arrays import to_device
+from .arrays import cuda_is_available, get_default_device, set_default_device, to_device
 from .autograd import Tensor, detect_anomaly, enable_grad, is_grad_enabled, no_grad
 from .backend import compare_sources, current_backend, empty_cache, use_backend, use_kernels
 from .functional import cat, stack
@@ -25,6 +25,7 @@ __all__ = [
     "Tensor",
     "cat",
     "compare_sources",
+    "cuda_is_available",
     "current_backend",
     "data",
     "detect_anomaly",
@@ -34,6 +35,7 @@ __all__ = [
     "figures",
     "from_numpy",
     "functional",
+    "get_default_device",
     "get_float32_matmul_precision",
     "interop",
     "is_grad_enabled",
@@ -46,6 +48,7 @@ __all__ = [
     "ones",
     "optim",
     "randn",
+    "set_default_device",
     "set_float32_matmul_precision",
     "stack",
     "tensor",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from types import ModuleType
 from typing import Any
@@ -35,13 +36,16 @@ def array_module(*arrays: Any) -> ModuleType:
     TypeError
         If the arrays are on different devices.
     """
-    on_gpu = [is_cupy(a) for a in arrays if a is not None and hasattr(a, "dtype") and a.ndim]
-    if not any(on_gpu):
+    cupy = sys.modules.get("cupy")
+    if cupy is None:
         return np
-    if not all(on_gpu):
-        places = ", ".join(f"{tuple(a.shape)} on {device_of(a)}" for a in arrays if hasattr(a, "dtype"))
+    known = [a for a in arrays if a is not None and hasattr(a, "dtype")]
+    if not any(isinstance(a, cupy.ndarray) for a in known):
+        return np
+    if not all(isinstance(a, cupy.ndarray) or not a.ndim for a in known):  # a number is at home everywhere
+        places = ", ".join(f"{tuple(a.shape)} on {device_of(a)}" for a in known)
         raise TypeError(f"the arrays are on different devices ({places}): move them together with .to(device)")
-    return sys.modules["cupy"]
+    return cupy
 
 
 def device_of(array: Any) -> str:
@@ -66,6 +70,70 @@ def owned(box: list[Any]) -> Any:
         return array.copy(order="K")
     owns = owner.flags.owndata if isinstance(owner, np.ndarray) else getattr(owner, "owns_memory", False)
     return array if owns else array.copy(order="K")
+
+
+class _Device:
+    """Holds until the ``with`` block ends; without ``with``, for good."""
+
+    def __init__(self, device: str):
+        global _default
+        self._before, _default = _default, device
+
+    def __enter__(self) -> str:
+        return _default
+
+    def __exit__(self, *_: object) -> None:
+        global _default
+        _default = self._before
+
+
+def _known(device: Any, what: str) -> str:
+    if device not in ("cpu", "cuda", "gpu"):
+        raise ValueError(f'{what} must be "cpu" or "cuda" ("gpu" is understood), got {device!r}')
+    return "cpu" if device == "cpu" else "cuda"
+
+
+def set_default_device(device: str) -> _Device:
+    """Let everything new live on ``device`` ("cpu" or "cuda"; "gpu" is understood), for good or for a ``with`` block.
+
+    New are tensors of ``tensor``, ``zeros``, ``ones`` and ``randn``, parameters and buffers of a module that is made, and NumPy
+    arrays that are given to an operation. What is on a device already stays there, as in PyTorch; where a NumPy array meets
+    a tensor of the CPU, the operation takes place on the CPU. It is one setting of the process. The environment variable
+    ``MINISEGNET_DEVICE`` names the device to begin with.
+
+    Raises
+    ------
+    ValueError
+        For a device that does not exist.
+    RuntimeError
+        If CuPy or the GPU is missing; the message says what to install.
+    """
+    chosen = _known(device, "set_default_device: device")
+    if chosen == "cuda":
+        _import_cupy()
+    return _Device(chosen)
+
+
+def get_default_device() -> str:
+    """Return where everything new lives, "cpu" or "cuda"."""
+    return _default
+
+
+def cuda_is_available() -> bool:
+    """Return whether arrays can be on a GPU: CuPy is installed, and finds one."""
+    try:
+        _import_cupy()
+    except RuntimeError:
+        return False
+    return True
+
+
+_default = _known(os.environ.get("MINISEGNET_DEVICE", "cpu"), "the environment variable MINISEGNET_DEVICE")
+
+
+def placed(array: Any) -> Any:
+    """Return a new array of NumPy on the default device; one that is on the GPU as it is."""
+    return array if _default == "cpu" else to_device(array, _default)
 
 
 def to_device(array: Any, device: str) -> Any:
@@ -128,9 +196,11 @@ def is_channels_last(array: Any) -> bool:
     return array.ndim == 4 and array.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
-def channels_last(array: np.ndarray) -> np.ndarray:
+def channels_last(array: Any) -> Any:
     """Return the (N, C, H, W) array as a contiguous (N, H, W, C) array: a view where memory lies so, else one copy."""
     last = array.transpose(0, 2, 3, 1)
+    if is_cupy(array):
+        return array_module(array).ascontiguousarray(last)
     images, channels, height, width = array.shape
     if channels > FEW and height * width >= MANY and array.flags.c_contiguous and not last.flags.c_contiguous:
         return _turn_blocks(array.reshape(images, channels, height * width)).reshape(last.shape)

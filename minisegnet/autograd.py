@@ -228,7 +228,7 @@ class Tensor(_Taught):
             if self._data.size != 1:
                 raise RuntimeError(f"backward: only a single number needs no grad, this has shape {self.shape}")
             grad = np.ones_like(self._data)
-        if np.shape(grad := unwrap(grad)) != self.shape:
+        if np.shape(grad := unwrap(self._beside(grad))) != self.shape:
             raise ValueError(f"backward: grad must have the tensor's shape {self.shape}, got {np.shape(grad)}")
         todo: set[Any] = {self._receive([grad])} - {None}
         while todo:  # the youngest first: everything that used its results has then passed its gradient on
@@ -236,6 +236,7 @@ class Tensor(_Taught):
             todo.remove(node)
             todo |= node.step_back(retain_graph)
 
+    _beside: Any = lambda self, value: value  # functional/ teaches where a new array goes
     _own: Any = staticmethod(lambda box: box[0].copy(order="K"))  # functional/ teaches when no copy is needed
 
     def _receive(self, box: list[Any]) -> Node | None:

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays import set_default_device
+
 
 class Misconception(NamedTuple):
     """A wrong answer that people give: what it is called, a function that answers so, and what to say to it."""
@@ -117,10 +119,11 @@ def check(function: Callable[..., Any], name: str | None = None) -> Text:
         return Text(f"**✗ Not yet.** `check` wants the function itself, `check({chosen.solve.__name__})`.", False)
     if is_stub(function):
         return Text(f"**○ {chosen.title}: not attempted yet.** The lesson goes on with the library's own.", None)
-    problem = diagnose(chosen, function)
-    if problem:
-        return Text(f"**✗ Not yet.** {problem}", False)
-    problem, report = chosen.place(function) if chosen.place else ("", "")
+    with set_default_device("cpu"):  # an answer is written for arrays of NumPy
+        problem = diagnose(chosen, function)
+        if problem:
+            return Text(f"**✗ Not yet.** {problem}", False)
+        problem, report = chosen.place(function) if chosen.place else ("", "")
     if problem:
         return Text(f"**✗ Not yet.** {problem}", False)
     return Text(f"**✓ Right.** {chosen.praise}".rstrip() + (f"\n\n{report}" if report else ""), True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..arrays import array_module, owned
 from ..autograd import Context, Function, Tensor, unwrap
+from .checks import as_tensor, together
 
 
 def sum_to_shape(grad: Any, shape: tuple[int, ...]) -> Any:
@@ -182,11 +183,13 @@ class MatMul(Function):
         )
 
 
-def _operand(value: Any) -> Any:
+def _operand(value: Any, beside: Tensor) -> Any:
     """Return the other side of an operator; a number stays a Python number, which leaves float32 as it is."""
     if isinstance(value, np.generic):
         return value.item()
-    return value if isinstance(value, (Tensor, int, float)) else Tensor(value)
+    if isinstance(value, (Tensor, int, float)):
+        return value
+    return as_tensor(together(beside, Tensor(value).data)[1])
 
 
 def _alike(x: Any, y: Any) -> tuple[Any, Any]:
@@ -203,7 +206,7 @@ def _alike(x: Any, y: Any) -> tuple[Any, Any]:
 
 def _binary(function: type[Function], swapped: bool = False) -> Any:
     def operator(self: Tensor, other: Any) -> Tensor:
-        self, other = _alike(self, _operand(other))
+        self, other = _alike(self, _operand(other, self))
         if isinstance(other, Tensor):
             array_module(self.data, other.data)  # says so if they are on different devices
         return function.apply(other, self) if swapped else function.apply(self, other)
@@ -219,7 +222,7 @@ def _power(self: Tensor, exponent: float) -> Tensor:
 
 def _compare(name: str) -> Any:
     def operator(self: Tensor, other: Any) -> Tensor:
-        return Tensor(getattr(self.data, name)(unwrap(other)))
+        return Tensor(getattr(self.data, name)(unwrap(together(self, other)[1])))
 
     return operator
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import array_module, device_of, to_device
 from ..autograd import Context, Function, Tensor, unwrap
-from .checks import as_tensor
+from .checks import as_tensor, together
 
 
 class Reshape(Function):
@@ -201,7 +201,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     ValueError
         If there is nothing to join, or a size differs; the message shows the shapes.
     """
-    tensors = [as_tensor(t) for t in tensors]
+    tensors = [as_tensor(t) for t in together(*tensors)]
     if not tensors:
         raise ValueError("cat: tensors is empty, there is nothing to join")
     shapes = [t.shape for t in tensors]
@@ -235,7 +235,7 @@ def channel_shuffle(input: Any, groups: int) -> Tensor:
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Join tensors of equal shape along a new axis."""
-    tensors = [as_tensor(t) for t in tensors]
+    tensors = [as_tensor(t) for t in together(*tensors)]
     if len({t.shape for t in tensors}) != 1:
         raise ValueError(f"stack: tensors must all have one shape, got {[t.shape for t in tensors]}")
     position = dim % (tensors[0].ndim + 1)
@@ -243,7 +243,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def _getitem(self: Tensor, key: Any) -> Tensor:
-    key = tuple(unwrap(k) for k in key) if isinstance(key, tuple) else unwrap(key)
+    _, *parts = together(self, *key) if isinstance(key, tuple) else together(self, key)
+    key = tuple(unwrap(k) for k in parts) if isinstance(key, tuple) else unwrap(parts[0])
     return Index.apply(self, key)
 
 
@@ -286,6 +287,7 @@ def _repr(self: Tensor) -> str:
 
 
 for _name, _value in {
+    "_beside": lambda self, value: together(self, value)[1],
     "__repr__": _repr,
     "__getitem__": _getitem,
     "__len__": lambda self: len(self.data),

@@ -6,13 +6,30 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import device_of
+from ..arrays import device_of, get_default_device, is_cupy, placed
 from ..autograd import Tensor, unwrap
 
 
 def as_tensor(value: Any) -> Tensor:
-    """Return a Tensor around an array or numbers; a Tensor as it is."""
-    return value if isinstance(value, Tensor) else Tensor(value)
+    """Return a Tensor around an array or numbers, on the default device; a Tensor as it is."""
+    return value if isinstance(value, Tensor) else _new(Tensor(value))
+
+
+def _new(tensor: Tensor) -> Tensor:
+    if get_default_device() != "cpu":
+        tensor.data = placed(tensor.data)
+    return tensor
+
+
+def together(*values: Any) -> tuple[Any, ...]:
+    """Return the arguments of one operation, NumPy arrays on one device with the tensors beside them.
+
+    On the default device, that is, unless a tensor is on the CPU: then they stay there with it.
+    """
+    if get_default_device() == "cpu":
+        return values
+    on_cpu = any(isinstance(v, Tensor) and not is_cupy(v.data) for v in values)
+    return tuple((Tensor(v) if on_cpu else as_tensor(v)) if isinstance(v, np.ndarray) else v for v in values)
 
 
 def float_tensor(value: Any, what: str, name: str = "input") -> Tensor:

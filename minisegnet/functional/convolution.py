@@ -21,7 +21,7 @@ from ..backend import kernels_for
 from ..kernels.buffers import empty
 from ..kernels.contract import check_algorithm
 from ..shapes import Size, SizeLike, conv_output_size, conv_transpose_output_size, pair, same_padding
-from .checks import float_tensor, images, same_dtype, unbatch
+from .checks import float_tensor, images, same_dtype, together, unbatch
 from .padding import pad
 
 
@@ -175,6 +175,7 @@ def _convolved(
     algorithm: str,
 ) -> Tensor:
     """Check what came and apply one of the two functions."""
+    input, weight, bias = together(input, weight, bias)
     x, single = images(input, "conv2d")
     w, b = _weight(weight, bias, x, "conv2d", output_axis=0)
     s, d, groups = pair(stride, "stride", 1), pair(dilation, "dilation", 1), _groups(groups)
@@ -219,6 +220,7 @@ def conv_transpose2d(
     (N, O, OH, OW), OH = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1
     (Dumoulin and Visin, 2016, chapter 4).
     """
+    input, weight, bias = together(input, weight, bias)
     x, single = images(input, "conv_transpose2d")
     groups = _groups(groups)
     w, b = _weight(weight, bias, x, "conv_transpose2d", output_axis=1, groups=groups)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..autograd import Tensor
 from .arrangement import transpose
-from .checks import float_tensor, same_dtype
+from .checks import float_tensor, same_dtype, together
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
@@ -18,6 +18,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     weight : (features out, features in)
     bias : (features out,), optional
     """
+    input, weight, bias = together(input, weight, bias)
     x, w = float_tensor(input, "linear"), float_tensor(weight, "linear", "weight")
     same_dtype("linear", input=x, weight=w)
     if w.ndim != 2 or x.ndim < 1 or x.shape[-1] != w.shape[1]:

@@ -12,7 +12,7 @@ from ..autograd import Context, Function, Tensor, unwrap
 from ..backend import kernels_for
 from ..deferred import count_of, current, unseen
 from .activation import log_softmax
-from .checks import as_tensor, float_tensor, same_device, same_dtype
+from .checks import as_tensor, float_tensor, same_device, same_dtype, together
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -93,6 +93,7 @@ def cross_entropy(
     TypeError, ValueError
         For shapes and types that do not fit, and labels out of range.
     """
+    input, target, weight, pixel_weight = together(input, target, weight, pixel_weight)
     x = float_tensor(input, "cross_entropy")
     y = as_tensor(target).data
     _reduction(reduction, "cross_entropy")
@@ -208,6 +209,7 @@ def _labels(y: Any, shape: tuple[int, ...], ignore_index: int, what: str) -> tup
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
     """Return the negative of the log-probabilities ``input`` (N, K, ...) at the true classes, as PyTorch."""
+    input, target, weight = together(input, target, weight)
     x = float_tensor(input, "nll_loss")
     xp, k = array_module(x.data), x.shape[1]
     same_device("nll_loss", input=x, target=target)
@@ -258,6 +260,7 @@ def binary_cross_entropy_with_logits(
     pos_weight : broadcasts to that shape, multiplies the positives' part
     """
     what = "binary_cross_entropy_with_logits"
+    input, target, weight, pos_weight = together(input, target, weight, pos_weight)
     x = float_tensor(input, what)
     _reduction(reduction, what)
     same_device(what, input=x, target=target)
@@ -282,6 +285,7 @@ def binary_cross_entropy_with_logits(
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """Return the squared difference, averaged, summed or as it is."""
+    input, target = together(input, target)
     x, y = float_tensor(input, "mse_loss"), as_tensor(target)
     _reduction(reduction, "mse_loss")
     same_dtype("mse_loss", input=x, target=y)

@@ -11,7 +11,7 @@ from ..autograd import Context, Function, Tensor, unwrap
 from ..backend import kernels_for
 from ..ranks import Ranks
 from ..ranks import current as current_ranks
-from .checks import float_tensor, same_device, same_dtype
+from .checks import float_tensor, same_device, same_dtype, together
 
 
 class BatchNormTraining(Function):
@@ -200,6 +200,9 @@ def _normalized(
     eps: float,
 ) -> Tensor:
     """Check what came, apply one of the two functions (training, evaluation), and move the running statistics."""
+    input, weight, bias, *fixed = together(input, weight, bias, running_mean, running_var)
+    if not training:
+        running_mean, running_var = fixed  # else they are changed in place: of a copy, nobody would know
     x = float_tensor(input, "batch_norm")
     if x.ndim not in (2, 4):
         raise ValueError(f"batch_norm: input must have the axes (N, C, H, W) or (N, C), got shape {x.shape}")
@@ -208,8 +211,8 @@ def _normalized(
         return _normalized(functions, x, running_mean, running_var, weight, bias, training, momentum, eps)[:, :, 0, 0]
     channels = x.shape[1]
     xp = array_module(x.data)
-    w = float_tensor(xp.ones(channels, x.dtype) if weight is None else weight, "batch_norm", "weight")
-    b = float_tensor(xp.zeros(channels, x.dtype) if bias is None else bias, "batch_norm", "bias")
+    w = float_tensor(Tensor(xp.ones(channels, x.dtype)) if weight is None else weight, "batch_norm", "weight")
+    b = float_tensor(Tensor(xp.zeros(channels, x.dtype)) if bias is None else bias, "batch_norm", "bias")
     same_dtype("batch_norm", input=x, weight=w, bias=b)
     stats = {"weight": w, "bias": b, "running_mean": running_mean, "running_var": running_var}
     same_device("batch_norm", input=x, **stats)

@@ -12,7 +12,7 @@ from ..backend import kernels_for
 from ..deferred import current
 from ..shapes import Size, SizeLike, pair, pool_output_size
 from .arrangement import mean
-from .checks import as_tensor, images, unbatch
+from .checks import as_tensor, images, together, unbatch
 
 
 class MaxPool2d(Function):
@@ -116,6 +116,7 @@ def max_unpool2d(
     ValueError
         If shapes differ, output_size is more than one stride away from the default, or an index is outside the plane.
     """
+    input, indices = together(input, indices)
     x, single = images(input, "max_unpool2d")
     places = as_tensor(indices)
     if places.dtype.kind not in "iu":

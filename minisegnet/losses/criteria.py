@@ -9,7 +9,7 @@ from typing import Any
 from .. import functional as F
 from ..arrays import array_module, constant
 from ..autograd import Tensor, unwrap
-from ..functional.checks import float_tensor
+from ..functional.checks import float_tensor, together
 from .focal import focal_loss
 from .overlap import dice_loss, tversky_loss
 from .targets import without_nan
@@ -116,11 +116,13 @@ class CombinedLoss(WeightedSum):
 
 
 def _cross_entropy(input: Any, target: Any, **options: Any) -> Tensor:
+    input, target = together(input, target)
     x = float_tensor(input, "input")
     return without_nan(F.cross_entropy(x, target, **options), x, "input")
 
 
 def _binary_cross_entropy(input: Any, target: Any, weight: Any, pixel_weight: Any, **options: Any) -> Tensor:
+    input, target, weight, pixel_weight = together(input, target, weight, pixel_weight)
     x = float_tensor(input, "input")
     xp, product = array_module(x.data), None
     if weight is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from ..arrays import array_module, constant, is_channels_last
 from ..autograd import Context, Function, Tensor, unwrap
 from ..deferred import count_of, unseen
-from ..functional.checks import float_tensor
+from ..functional.checks import float_tensor, together
 from .targets import laid_out, non_negative, target_and_weight, without_nan
 
 
@@ -74,6 +74,7 @@ def focal_loss(
     TypeError, ValueError, FloatingPointError
         As ``tversky_loss``.
     """
+    input, target, weight, pixel_weight = together(input, target, weight, pixel_weight)
     x = float_tensor(input, "input")
     gamma = non_negative(gamma, "gamma")
     if x.ndim < 2 or x.shape[1] < 2:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import array_module, is_channels_last
 from ..autograd import Context, Function, Tensor
-from ..functional.checks import float_tensor
+from ..functional.checks import float_tensor, together
 from .targets import laid_out, non_negative, target_and_weight, without_nan
 
 ACTIVATIONS = ("softmax", "sigmoid", None)
@@ -150,6 +150,7 @@ def tversky_loss(
     FloatingPointError
         If input holds NaN.
     """
+    input, target, pixel_weight = together(input, target, pixel_weight)
     x = float_tensor(input, "input")
     if x.ndim < 3 or activation not in ACTIVATIONS:
         raise ValueError(

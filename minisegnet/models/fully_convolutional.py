@@ -25,6 +25,7 @@ from ..arrays import array_module, to_device
 from ..autograd import Tensor
 from ..functional import pad
 from ..functional.checks import images as as_images
+from ..functional.checks import together
 from ..nn import init
 from ..shapes import ReceptiveField, conv_output_size, pair, pool_output_size
 from .dense import DensePrediction
@@ -318,6 +319,7 @@ def shift_and_stitch(network: FullyConvolutional, images: Any) -> Tensor:
     (N, K, H - P + 1, W - P + 1) for a net that sees P pixels, (N, K, H, W) for one with a border
     """
     s = _checked(network, "shift_and_stitch").stride
+    _, images = together(next(network.parameters(), None), images)
     x, single = as_images(images, "shift_and_stitch")
     network.check_input(x)
     x = network._with_border(x)

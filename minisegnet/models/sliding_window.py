@@ -28,7 +28,7 @@ from ..arrays import array_module
 from ..autograd import Tensor, no_grad, unwrap
 from ..functional import cat, pad
 from ..functional.checks import images as as_images
-from ..functional.checks import unbatch
+from ..functional.checks import together, unbatch
 from ..shapes import ReceptiveField
 from .base import Model
 from .blocks import he_initialization
@@ -152,6 +152,7 @@ def slide(
     check_count("slide", patch_size=size, stride=stride, batch_size=batch_size)
     if border not in BORDERS:
         raise ValueError(f"slide: border must be one of {', '.join(BORDERS)}, got {border!r}")
+    _, images = together(next(classifier.parameters(), None), images)
     batch, single = as_images(images, "slide")
     around = (size // 2, (size - 1) // 2) if border != "valid" else (0, 0)
     least = size if border == "valid" else size // 2 + 1 if border == "reflect" else 1

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..autograd import is_grad_enabled, unwrap
+from ..autograd import Tensor, is_grad_enabled, unwrap
 from ..backend import kernels_for
 from ..functional.convolution import conv2d, conv2d_relu
 from ..functional.normalization import batch_norm_relu, folded
@@ -64,4 +64,5 @@ def _fold(conv: Any, norm: Any, relu: bool, input: Any) -> Any:
     named = {"bias": conv.bias, "gamma": norm.weight, "beta": norm.bias, "weight": conv.weight}
     named |= {"running_mean": norm.running_mean, "running_var": norm.running_var}
     arrays = {name: None if value is None else unwrap(value) for name, value in named.items()}
-    return conv.convolve(input, conv2d_relu if relu else conv2d, *folded(**arrays, eps=norm.eps))
+    weights = (Tensor(array) for array in folded(**arrays, eps=norm.eps))  # where the layer is
+    return conv.convolve(input, conv2d_relu if relu else conv2d, *weights)

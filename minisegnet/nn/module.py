@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import device_of, to_device
+from ..arrays import device_of, get_default_device, to_device
 from ..autograd import Tensor, unwrap
+from ..functional.checks import as_tensor
 
 
 class _Room(threading.local):
@@ -34,12 +35,15 @@ def at_most_parameters(count: int) -> Iterator[None]:
 
 
 class Parameter(Tensor):
-    """A tensor that a module learns: it requires a gradient, and ``parameters()`` finds it."""
+    """A tensor that a module learns: it requires a gradient, and ``parameters()`` finds it.
+
+    An array goes to the default device; a Tensor stays where it is.
+    """
 
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True):
-        super().__init__(data, requires_grad)
+        super().__init__(as_tensor(data), requires_grad)
         if _room.most is not None:
             _room.left -= self.numel()
             if _room.left < 0:
@@ -96,7 +100,7 @@ class Module:
 
     def register_buffer(self, name: str, value: Any) -> None:
         """Keep an array that is saved with the parameters but not learned, such as a running mean; None keeps the place."""
-        self._buffers[name] = None if value is None else Tensor(value)
+        self._buffers[name] = None if value is None else Tensor(as_tensor(value))
 
     def register_parameter(self, name: str, value: Parameter | None) -> None:
         """Keep a parameter under a name; None says that this one is left out (a layer without bias)."""
@@ -234,8 +238,8 @@ class Module:
 
     @property
     def device(self) -> str:
-        """Where the parameters are, "cpu" or "cuda"."""
-        return next((device_of(p.data) for p in self.parameters()), "cpu")
+        """Where the parameters are, "cpu" or "cuda"; without any, the default device."""
+        return next((device_of(p.data) for p in self.parameters()), get_default_device())
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return every parameter and buffer by its dotted name, as copies in NumPy: a snapshot that training leaves alone."""

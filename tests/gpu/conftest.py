@@ -14,6 +14,23 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
+def default_gpu():
+    """Let everything new live on the GPU; without one, on the stand-in, whose kernels are the CPU's compiled ones: fast."""
+    from gpu import compiled_seats
+
+    import minisegnet as ms
+
+    if ms.cuda_is_available():
+        import cupy
+
+        with ms.set_default_device("cuda"):
+            yield cupy
+        return
+    with compiled_seats.installed() as stand_in, ms.set_default_device("cuda"):
+        yield stand_in
+
+
+@pytest.fixture
 def launches(gpu, monkeypatch):
     """Count the launches of graphs."""
     counted = []

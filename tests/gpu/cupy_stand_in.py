@@ -379,6 +379,8 @@ def _module():
         using_allocator=capture.using_allocator,
         get_elapsed_time=lambda a, b: 1000 * (b.time - a._recorded),
     )
+    window_view = _function("sliding_window_view", np.lib.stride_tricks.sliding_window_view)
+    made.lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(sliding_window_view=window_view))
     made.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     made.__version__ = "0 (stand-in)"
     return made
