@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from .. import nn
+from ..arrays import array_module
 from ..autograd import Tensor
 from ..functional import avg_pool2d, cat, conv2d, relu
-from ..functional.creation import ones
 from .blocks import Encoder, paces
 from .classifier import Classifier, check_count, check_output_stride, check_width
 
@@ -97,7 +97,7 @@ class ShuffleUnit(nn.Module):
         if self.dilation == 1:
             return avg_pool2d(x, 3, self.stride, 1)
         channels = x.shape[1]
-        ninths = ones(channels, 1, 3, 3, dtype=x.dtype).to(x.device) / 9
+        ninths = Tensor(array_module(x.data).ones((channels, 1, 3, 3), x.dtype)) / 9  # made there: nothing is copied
         return conv2d(x, ninths, None, self.stride, self.dilation, self.dilation, channels)
 
 

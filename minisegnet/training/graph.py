@@ -33,8 +33,8 @@ AT_ONCE = 16  # steps whose numbers wait on the GPU, at most
 class CapturedStep:
     """A training step that becomes a CUDA graph: ``step = CapturedStep(model, loss, optimizer)``, then ``step(x, y)``.
 
-    The first calls run plainly; when the same shapes come again, the step is captured, and from then on launched. Batches
-    of another shape (the last of a pass) run plainly in between. So does everything on a CPU, and where capturing is refused;
+    The first calls run plainly; when the same shapes come the third time in a row, the step is captured, and from then on
+    launched. Batches of another shape (the last of a pass) run plainly in between. So does everything on a CPU, and where capturing is refused;
     a warning says why, once. The numbers are the same either way.
 
     A step whose loss or gradients are not finite, or whose labels are out of range, changes nothing, and neither do those
@@ -64,8 +64,9 @@ class CapturedStep:
         self.refused = ""  # why nothing is captured
         self._failed, self._told = "", False
         self._unread: list[Any] = []  # of each call: the numbers of a plain one, or the optimizer's memory before it
-        self._shapes: Any = None
-        self._seen = 0
+        self._latest: Any = None  # shapes of the last batch,
+        self._seen = 0  # which came so often in a row;
+        self._shapes: Any = None  # and those of the graph
         self._recorded: Recording | None = None
         self._signature: list[Any] = []
         self._log: Any = None
@@ -106,13 +107,15 @@ class CapturedStep:
         if self._recorded is not None and not same(self._now(), self._signature):
             self.release()
         shapes = [(part.shape, part.dtype) for part in batch]
-        if self._recorded is None:
-            self._seen, self._shapes = (self._seen + 1 if shapes == self._shapes else 1), shapes
-            if self._seen > WARM_UP and (why := self._capture(batch)):
+        self._seen, self._latest = (self._seen + 1 if shapes == self._latest else 1), shapes
+        if self._seen > WARM_UP and not (self.captured and shapes == self._shapes):
+            self.release()
+            if why := self._capture(batch):
                 value = self._plain(batch)  # an error of the model's own is raised here, and is no reason
                 self.refused = self._failed = why
                 self._tell()
                 return value
+            self._shapes = shapes
         before = remember(self.optimizer)
         try:
             dtype = self._queue(batch, shapes == self._shapes)
@@ -173,10 +176,10 @@ class CapturedStep:
 
     def release(self) -> None:
         """Forget the graph and give its memory back; the next calls run plainly and capture again."""
-        if self._recorded is None:
-            return
-        self._recorded.release()
-        self._recorded, self._shapes, self._seen = None, None, 0
+        if self._recorded is not None:
+            self._recorded.release()
+            self._recorded = None
+        self._seen = 0
 
     def __enter__(self) -> CapturedStep:
         return self

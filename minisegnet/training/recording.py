@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..nn import Module
 
 Memory = list[tuple[dict[str, Any], dict[str, Any]]]  # of an optimizer, for each parameter: the dictionary, and a copy
-PLAIN = (bool, int, float, str, type(None))
+PLAIN = {bool, int, float, str, type(None)}
 
 
 class Recording(NamedTuple):
@@ -139,7 +139,7 @@ def signature(model: Module, optimizer: Optimizer, *others: Any) -> list[Any]:
     found: list[Any] = [kernels, get_float32_matmul_precision()]
     for thing in (*model.modules(), *others):
         found.append(thing)
-        found += (value for value in getattr(thing, "__dict__", {}).values() if _plain(value))
+        found += filter(_plain, getattr(thing, "__dict__", {}).values())
     for p in (*model.parameters(), *optimizer.parameters()):
         found += (p.data, p.requires_grad)
     found += (buffer.data for _, buffer in model.named_buffers())
@@ -155,7 +155,7 @@ def same(a: list[Any], b: list[Any]) -> bool:
 
 def _plain(value: Any) -> bool:
     """Return whether this is a number, a text, or a few of them: a setting, which is compared by what it says."""
-    return isinstance(value, PLAIN) or (isinstance(value, tuple) and all(isinstance(v, PLAIN) for v in value))
+    return type(value) in PLAIN or (type(value) is tuple and all(type(v) in PLAIN for v in value))
 
 
 def arrays_of(optimizer: Optimizer) -> list[Any]:

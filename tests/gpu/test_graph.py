@@ -16,7 +16,8 @@ from gpu.graph_cases import (
 )
 
 import minisegnet as ms
-from minisegnet import models
+from minisegnet import models, nn
+from minisegnet.models.shufflenet import ShuffleUnit
 
 
 @pytest.mark.parametrize("clip", [None, 0.5])
@@ -59,6 +60,7 @@ def test_a_weight_for_each_pixel_comes_with_the_batch(launches):
         lambda: models.UNet(3, CLASSES, 2, 1, dropout=0.3),
         lambda: models.SegNet(3, CLASSES, (4,), (1,)),
         lambda: models.DeepLab(3, CLASSES, "resnet18", 0.0625, 8, "v3", channels=4),
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 1), ShuffleUnit(8, 24, 2, dilation=2), nn.Conv2d(24, CLASSES, 1)),
     ],
 )
 def test_whole_networks(launches, net):

@@ -25,7 +25,6 @@ def taken(make, change, capture, count=9):
             change(step)
         if not capture:
             step.release()
-            step._seen = 0
         seen.append(float(step(*there(batch))))
     step.check()
     return everything(step) | {"loss": np.array(seen)}
@@ -78,6 +77,23 @@ def test_what_changes_is_seen(launches, change):
     assert_same(found, expected)
 
 
+def test_another_shape_that_stays_is_captured(launches):
+    def grown(capture):
+        step = step_of(momentum=0.9)
+        for i, batch in enumerate([*batches(4), *batches(4, size=8), *batches(2, images=1), *batches(2, size=8)]):
+            if not capture:
+                step.release()
+            step(*there(batch))
+            if capture:
+                assert step.captured == (i >= 2)
+        return everything(step)
+
+    found = grown(True)
+    assert len(launches) == 2 + 2 + 2
+    assert len(set(map(id, launches))) == 2
+    assert_same(found, grown(False))
+
+
 def test_two_steps_of_one_model_take_turns(launches):
     def in_turn(capture):
         model = small_net()
@@ -87,7 +103,6 @@ def test_two_steps_of_one_model_take_turns(launches):
             for step in steps:
                 if not capture:
                     step.release()
-                    step._seen = 0
                 step(*there(batch))
         return everything(steps[0]) | {f"body {name}": value for name, value in everything(steps[1]).items()}
 
