@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..autograd import Tensor, enable_grad, no_grad
+from ..functional.creation import tensor
 from .unet_levels import SIZE, as_input, blocks, net, tissue
 
 SEED = 3  # of the tissue
@@ -18,7 +19,7 @@ SQUARE = 16  # pixels of the occluder's side
 def evidence_of(row: int, column: int) -> np.ndarray:
     """Return how much each pixel (H, W) moves the score of one output pixel, nucleus less background (Luo et al., 2016)."""
     with enable_grad():
-        x = Tensor(as_input(tissue(SEED)), requires_grad=True)
+        x = tensor(as_input(tissue(SEED)), requires_grad=True)
         scores = net()(x)
         (scores[0, 1, row, column] - scores[0, 0, row, column]).backward()
     gradient: np.ndarray = np.abs(x.grad.numpy()[0]).sum(axis=0)  # type: ignore[union-attr]
@@ -32,7 +33,7 @@ def influence_of(i: int, j: int) -> np.ndarray:
     def without(waist: Tensor) -> Tensor:
         values = waist.numpy().copy()
         values[:, :, i, j] = 0
-        return Tensor(values)
+        return tensor(values)
 
     with no_grad():
         scores = blocks(net(), as_input(tissue(SEED)), without)[1].numpy()[0]

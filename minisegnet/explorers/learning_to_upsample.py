@@ -58,13 +58,13 @@ def bilinear_kernel() -> np.ndarray:
 def _goal(target: str) -> np.ndarray:
     """Return what the layer is to give, without the border that bilinear interpolation repeats."""
     from .. import functional as F
-    from .. import use_backend
     from ..autograd import no_grad
+    from .few_numbers import few_numbers
 
     small, large = _data()
     if target == "the picture itself":
         return large[:, :, 2:-2, 2:-2]
-    with no_grad(), use_backend("reference"):
+    with no_grad(), few_numbers():
         result: np.ndarray = F.interpolate(small, scale_factor=2, mode="bilinear").numpy()
     return result[:, :, 2:-2, 2:-2]
 
@@ -81,8 +81,9 @@ def _learn_all() -> dict[tuple[str, str], Learning]:
     The six learn side by side, as the output channels of one layer: no channel's loss depends on another's kernel, so each
     gets the gradient that it would get alone, and the steps cost hardly more than those of one.
     """
-    from .. import Tensor, optim, use_backend
+    from .. import Tensor, optim
     from .. import functional as F
+    from .few_numbers import few_numbers
 
     first = {
         "random": np.random.default_rng(5).normal(0, 0.4, (4, 4)),
@@ -95,7 +96,7 @@ def _learn_all() -> dict[tuple[str, str], Learning]:
     small = _data()[0]
     goal = Tensor(np.concatenate([_goal(target) for _, target in names], axis=1))
     kernels, errors = [], []
-    with use_backend("reference"):  # 96 numbers: nothing to compile
+    with few_numbers():  # 96
         for step in range(STEPS[-1] + 1):
             up = F.conv_transpose2d(small, weight, stride=2, padding=1)[:, :, 2:-2, 2:-2]
             apart = up - goal
@@ -113,10 +114,10 @@ def _learn_all() -> dict[tuple[str, str], Learning]:
 def brought_up(kernel: np.ndarray) -> np.ndarray:
     """Return the first picture brought up by a kernel, (2 SIDE, 2 SIDE)."""
     from .. import functional as F
-    from .. import use_backend
     from ..autograd import no_grad
+    from .few_numbers import few_numbers
 
-    with no_grad(), use_backend("reference"):
+    with no_grad(), few_numbers():
         result: np.ndarray = F.conv_transpose2d(_data()[0][:1], kernel[None, None], stride=2, padding=1).numpy()[0, 0]
     return result
 

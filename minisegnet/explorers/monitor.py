@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arrays import to_device
+from ..autograd import unwrap
 from . import live
 from .drawing import Discovery
 from .training_picture import Numbers, draw, headline, sentence
@@ -52,7 +54,7 @@ class Monitor:
     def __init__(
         self, images: Any, targets: Any = None, goal: Mapping[str, float] | None = None, live: bool | None = None
     ):
-        data = np.asarray(getattr(images, "data", images))
+        data = to_device(unwrap(images), "cpu")
         if data.ndim == 3:
             data = data[None]
         if data.ndim != 4 or not len(data) or data.dtype.kind != "f":
@@ -60,7 +62,7 @@ class Monitor:
                 f"images must be floats (N, C, H, W), as the network takes them, got {data.dtype} {data.shape}"
             )
         self.images = data
-        self.targets = None if targets is None else np.asarray(getattr(targets, "data", targets))
+        self.targets = None if targets is None else to_device(unwrap(targets), "cpu")
         if self.targets is not None and self.targets.ndim == 2:
             self.targets = self.targets[None]
         if self.targets is not None and (self.targets.ndim != 3 or len(self.targets) != len(data)):

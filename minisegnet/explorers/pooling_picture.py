@@ -33,11 +33,11 @@ class Pooled(NamedTuple):
 def down_and_up(rule: str, size: int, kernel: int, stride: int, put: str, image: Table, inside: Table) -> Pooled:
     """Pool the image, and take the pooled numbers or those of ``inside`` up again by the rule."""
     from .. import functional as F
-    from .. import use_backend
     from ..autograd import no_grad
+    from .few_numbers import few_numbers
 
     x = np.array(image, np.float32)[None, None, :size, :size]
-    with no_grad(), use_backend("reference"):  # a few numbers: nothing to compile
+    with no_grad(), few_numbers():
         values, places = F.max_pool2d(x, kernel, stride, return_indices=True)
         if rule != RULES[0]:
             values = F.avg_pool2d(x, kernel, stride)

@@ -9,7 +9,6 @@ import numpy as np
 
 from .. import data, nn
 from ..autograd import no_grad
-from ..backend import use_backend
 from ..models import PatchClassifier
 from ..models.fully_convolutional import (
     WINDOWS,
@@ -19,6 +18,7 @@ from ..models.fully_convolutional import (
     to_fully_convolutional,
 )
 from ..models.sliding_window import slide
+from .few_numbers import few_numbers
 
 KERNEL, WIDTHS, HIDDEN, CLASSES = 5, (4, 8), 16, 2
 NET_STRIDE = 4  # two pools
@@ -64,7 +64,7 @@ def difference(patch: int, size: int, stride: int, padded: bool) -> np.ndarray:
     """Return by how much one pass differs from the sliding window, the larger of both scores, at every place (n, n)."""
     image = tissue(size)[None, None]
     dense = stride % NET_STRIDE != 0
-    with no_grad(), use_backend("reference"):  # float64 and small: nothing to compile
+    with no_grad(), few_numbers():
         slid = slide(classifier(patch, padded), image, stride, patch_size=patch).numpy()[0]
         passed = whole(patch, padded, dense)(image).numpy()[0]
     step = stride if dense else stride // NET_STRIDE
@@ -80,7 +80,7 @@ def rings(patch: int, size: int) -> tuple[int, int]:
     among: Any
     start = (size - patch) // 2 // NET_STRIDE * NET_STRIDE
     found = []
-    with no_grad(), use_backend("reference"):
+    with no_grad(), few_numbers():
         for end, scale in ((1, 1), (4, 2)):
             layers = list(net.children())[:end]
             alone, among = image[:, :, start : start + patch, start : start + patch], image

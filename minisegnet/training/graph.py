@@ -34,8 +34,8 @@ class CapturedStep:
     """A training step that becomes a CUDA graph: ``step = CapturedStep(model, loss, optimizer)``, then ``step(x, y)``.
 
     The first calls run plainly; when the same shapes come the third time in a row, the step is captured, and from then on
-    launched. Batches of another shape (the last of a pass) run plainly in between. So does everything on a CPU, and where capturing is refused;
-    a warning says why, once. The numbers are the same either way.
+    launched. Batches of another shape (the last of a pass) run plainly in between. So does everything on a CPU, and where
+    capturing is refused; a warning says why, once. The numbers are the same either way.
 
     A step whose loss or gradients are not finite, or whose labels are out of range, changes nothing, and neither do those
     after it, until ``numbers`` or ``check`` has looked: every 16 calls at the latest.

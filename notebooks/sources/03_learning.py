@@ -60,7 +60,8 @@ before = knows.predict(images[3])[1]
 
 rng = np.random.default_rng(0)
 for parameter in knows.parameters():
-    parameter.data = rng.permutation(parameter.data.ravel()).reshape(parameter.shape)
+    shuffled = rng.permutation(parameter.detach().numpy().ravel())
+    parameter.data = ms.tensor(shuffled.reshape(parameter.shape))
 print(f"{sum(parameter.data.size for parameter in knows.parameters()):,} numbers, shuffled layer by layer")
 figures.gallery(
     [images[3], before, knows.predict(images[3])[1]],
@@ -473,8 +474,8 @@ ours = new_weights(1)
 loss = cross_entropy(network(pixels[train], ours), labels[train])
 loss.backward()
 
-theirs = [ms.Tensor(w.data.copy(), requires_grad=True) for w in ours]
-hidden = F.relu(F.conv2d(ms.Tensor(pixels[train]), theirs[0], theirs[1]))
+theirs = [ms.tensor(w.data, requires_grad=True) for w in ours]
+hidden = F.relu(F.conv2d(ms.tensor(pixels[train]), theirs[0], theirs[1]))
 library_loss = F.cross_entropy(F.conv2d(hidden, theirs[2], theirs[3]), labels[train])
 library_loss.backward()
 

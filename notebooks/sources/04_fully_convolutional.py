@@ -121,7 +121,7 @@ optimizer = optim.Adam(classifier.parameters(), lr=0.004)
 losses = []
 for _ in range(120):
     some = draw.integers(0, len(given), 48)
-    loss = F.cross_entropy(classifier(ms.Tensor(patches[some])), answers[some])
+    loss = F.cross_entropy(classifier(ms.tensor(patches[some])), answers[some])
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

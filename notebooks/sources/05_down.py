@@ -570,7 +570,7 @@ for size, stride in ((2, 2), (3, 1)):
 
 batch, scale, shift = rng.normal(3, 2, (4, 5, 6, 7)), rng.normal(size=5), rng.normal(size=5)
 layer = nn.BatchNorm2d(5)
-layer.weight.data, layer.bias.data = scale, shift
+layer.weight.data, layer.bias.data = ms.tensor(scale), ms.tensor(shift)
 batch = ms.tensor(batch, requires_grad=True)
 normal = layer(batch)
 assert np.allclose(normal.detach().numpy(), batch_norm(batch.detach().numpy(), scale, shift))

@@ -278,7 +278,7 @@ figures.gallery(shown, ["stain", "pooled by 2, and back", "by 4", "by 8"], capti
 # little, and nothing happens. As with the ReLU of today's recall, the gradient returns through the gate that was open:
 
 # %%
-read = ms.Tensor(picture[None, None].astype(float), requires_grad=True)
+read = ms.tensor(picture[None, None].astype(float), requires_grad=True)
 F.max_pool2d(read, 2).backward(from_the_network[None, None].astype(float))
 print(read.grad.numpy()[0, 0].astype(int))
 

@@ -76,7 +76,7 @@ def learn(layer, steps):
     optimizer = optim.SGD(layer.parameters(), lr=0.05, momentum=0.9)
     for _ in range(steps):
         optimizer.zero_grad()
-        off = (layer(small[:2]) - ms.Tensor(grey[:2]))[:, :, 2:-2, 2:-2]  # the rim has fewer neighbours
+        off = (layer(small[:2]) - ms.tensor(grey[:2]))[:, :, 2:-2, 2:-2]  # the rim has fewer neighbours
         (off * off).mean().backward()
         optimizer.step()
     return layer
@@ -273,7 +273,7 @@ figures.gallery(
 # **gradient** of a convolution (lesson 03) hands each output's gradient back to the pixels that were read. Ask the tape:
 
 # %%
-read = ms.Tensor(picture[None, None], requires_grad=True)
+read = ms.tensor(picture[None, None], requires_grad=True)
 F.conv2d(read, kernel[None, None], stride=2, padding=1).backward(x[None, None])
 print(np.array_equal(read.grad.numpy()[0, 0], four))
 

@@ -241,7 +241,7 @@ def look(pictures):
     with ms.no_grad():
         _, _, _, pool4, pool5 = finer.encoder(pictures)
         deep = raise_2(finer.head(finer.bottleneck(pool5)))
-    return deep, ms.Tensor(pool4.numpy()[:, :, 1:15, 1:15].copy())  # 14 of 16: why from 1 on comes below
+    return deep, ms.tensor(pool4.numpy()[:, :, 1:15, 1:15].copy())  # 14 of 16: why from 1 on comes below
 
 
 def to_pixels(scores):
@@ -603,7 +603,7 @@ print("cropped in the middle, sides 480 to 511:", min(middles), "to", max(middle
 
 # %%
 rng = np.random.default_rng(0)
-ask_pool4.weight.data = 0.5 * rng.standard_normal(ask_pool4.weight.shape).astype(np.float32)
+ask_pool4.weight.data = ms.tensor(0.5 * rng.standard_normal(ask_pool4.weight.shape).astype(np.float32))
 errors = [(m != table.labels)[known].mean() for m in (found, label(deep, pool4))]
 print("more than twice as many errors as without the skip:", errors[1] > 2 * errors[0])
 

@@ -278,14 +278,14 @@ print("distributes to", distributes.any(axis=0).sum(), "x", distributes.any(axis
 # that cell to zero and look which scores notice.
 
 # %%
-x = ms.Tensor(image[None].astype(np.float32), requires_grad=True)
+x = ms.tensor(image[None].astype(np.float32), requires_grad=True)
 features = x
 for stage in hourglass.encoder:
     features = hourglass.pool(stage(features))
 waist = hourglass.bottleneck(features)
 pick = np.zeros(waist.shape, np.float32)
 pick[:, :, 6, 6] = 1
-(waist * ms.Tensor(pick)).sum().backward()
+(waist * ms.tensor(pick)).sum().backward()
 read = np.abs(x.grad.numpy()[0]).sum(axis=0)
 
 
@@ -544,7 +544,7 @@ for name, labels in [("hourglass_deep", first), ("unet_added", added), ("unet_st
         by_the_library = net(name)(batch).numpy()[0].argmax(axis=0)
     assert np.array_equal(by_the_library, labels)
     print(f"{name:15s} skips={net(name).skips!s:12s} the same map as ours")
-pair = ms.cat([ms.Tensor(a[None]), ms.Tensor(b[None])], dim=1)
+pair = ms.cat([ms.tensor(a[None]), ms.tensor(b[None])], dim=1)
 assert np.array_equal(pair.numpy()[0], stack(1, a, b))
 
 # %% [markdown] slideshow={"slide_type": "slide"}

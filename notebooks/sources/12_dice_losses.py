@@ -471,7 +471,7 @@ explorers.dice()
 # %%
 rng = np.random.default_rng(3)
 start = rng.standard_normal((8, 2, 32, 32))
-ours, library = (ms.Tensor(start, requires_grad=True) for _ in range(2))
+ours, library = (ms.tensor(start, requires_grad=True) for _ in range(2))
 loss = soft_dice_loss(ours, maps[:8])
 loss.backward()
 library_loss = losses.dice_loss(library, maps[:8], smooth=0, classes=(1,))
@@ -567,7 +567,7 @@ cures = {
     "the batch, smooth 0": {"per": "batch", "smooth": 0},
 }
 for name, options in cures.items():
-    scores = ms.Tensor(claims, requires_grad=True)
+    scores = ms.tensor(claims, requires_grad=True)
     losses.dice_loss(scores, np.concatenate([none, one]), classes=(1,), **options).backward()
     push = scores.grad.numpy()[0, 1, 4, 4]
     print(f"{name:24s} gradient at a false alarm of the empty picture {abs(push):.4f}")
@@ -581,7 +581,7 @@ print("score     p of the class   cross-entropy     soft Dice")
 for score in (-2.0, -5.0, -10.0):
     pulls = []
     for loss in (F.cross_entropy, soft_dice_loss):
-        scores = ms.Tensor(np.array([[[[0.0]], [[score]]]]), requires_grad=True)
+        scores = ms.tensor(np.array([[[[0.0]], [[score]]]]), requires_grad=True)
         loss(scores, np.ones((1, 1, 1), int)).backward()
         pulls.append(-float(scores.grad.numpy()[0, 1, 0, 0]))
     print(f"{score:5.0f}  {1 / (1 + np.exp(-score)):15.5f}  {pulls[0]:14.5f}  {pulls[1]:12.5f}")
