@@ -5,7 +5,8 @@
     python benchmarks/gpu.py --all --tiny --emulated  without a card: is the command itself in order?
 
 Needs an NVIDIA card, CuPy, and PyTorch with CUDA; what is missing is said, and nothing is measured. Writes
-benchmarks/results/gpu_<date>.json as it goes, and the tables beside it. docs/gpu.md says how to read them.
+benchmarks/results/gpu_<date>.json as it goes, and the tables beside it; a few of the figures go into the package, where
+lesson 15 shows them to readers without a card, once it is built again. docs/gpu.md says how to read the tables.
 """
 
 from __future__ import annotations
@@ -129,6 +130,8 @@ def main() -> int:
     results["rows"] = {key: results["rows"][key] for key in known if key in results["rows"]}
     turns.write(file, results)
     gpu_page.write_page(results, file)
+    if word == "gpu":
+        gpu_page.write_figures(results)
     failed = gpu_page.failures(results)
     print("\n".join(f"failed: {line}" for line in failed), end="\n" if failed else "", file=sys.stderr)
     print(f"{file.with_suffix('.md')}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from judge import Entry, best
 from rows_network import INFER, TRAIN
 
 from minisegnet import storage
+
+FIGURES = Path(__file__).resolve().parent.parent / "minisegnet" / "course" / "last_on_gpu.json"
 
 
 def fewest(entry: Entry, *ways: str) -> float:
@@ -122,6 +125,24 @@ def page(results: dict[str, Any]) -> str:
 def failures(results: dict[str, Any]) -> list[str]:
     """Return everything that failed, and why."""
     return [f"{key}: {who}: {why}" for key, entry in results["rows"].items() for who, why in entry["failed"].items()]
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    """Return what lesson 15 shows where there is no card: 3x3 layers forward, and U-Nets."""
+    rows = []
+    for entry in results["rows"].values():
+        layer = entry["group"] == "conv 3x3" and entry["name"].endswith("forward")
+        mine, theirs = best(entry, OURS, OURS), best(entry, "torch")
+        if (layer or entry["group"] in (TRAIN, INFER)) and not math.isnan(mine):
+            row = {"work": entry["group"], "case": entry["name"], "seconds": mine, "operations": entry["flops"]}
+            rows.append(row | {"torch": None if math.isnan(theirs) else theirs})
+    return {"date": results["date"], "card": results["machine"]["card"], "rows": rows}
+
+
+def write_figures(results: dict[str, Any], file: Path = FIGURES) -> None:
+    """Write the figures into the package: whoever installs it has no folder of benchmarks."""
+    with storage.atomic_write(file, "w") as handle:
+        handle.write(json.dumps(figures(results), indent=1) + "\n")
 
 
 def write_page(results: dict[str, Any], file: Path) -> None:

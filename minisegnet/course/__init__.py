@@ -1,11 +1,15 @@
-"""Questions, exercises and what a lesson needs: ``question``, ``exercise``, ``check``, ``hint``, ``solution``, ``ready``."""
+"""Questions, exercises and what a lesson needs.
+
+``question``, ``exercise``, ``check``, ``hint``, ``solution``, ``ready``, and ``last_on_gpu``.
+"""
 
 from typing import Any
 
 from .checking import check, exercise, hint, solution
+from .last_on_gpu import last_on_gpu
 from .ready import ready
 
-__all__ = ["check", "exercise", "hint", "question", "quiz", "ready", "solution"]
+__all__ = ["check", "exercise", "hint", "last_on_gpu", "question", "quiz", "ready", "solution"]
 
 
 def __getattr__(name: str) -> Any:

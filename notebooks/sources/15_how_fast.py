@@ -4,7 +4,7 @@
 # **One layer, six ways, the same numbers. Say first how far the slowest and the fastest lie apart.**
 #
 # 90 minutes. You need lessons 02 (im2col), 05 (pooling) and 13 (products, and numbers moved). No network
-# connection, no GPU.
+# connection; where there is a GPU, it has a row too.
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary><b>For the teacher: before the lesson</b></summary>
@@ -61,6 +61,7 @@ import minisegnet as ms
 import minisegnet.functional as F
 from minisegnet import data, explorers, figures, models
 
+ms.set_default_device("cpu")  # a GPU, where there is one, has its turn further below
 picture = data.synthetic_tissue(1, size=(512, 512), seed=3)[0][0]
 knows = models.load_pretrained("nuclei")
 block = knows.encoder[2]
@@ -70,7 +71,7 @@ with ms.no_grad():
         x = knows.pool(knows.encoder[level](x))
     for step in list(block)[:3]:
         x = step(x)
-maps, weight = x.numpy()[0], block[3].weight.data
+maps, weight = x.numpy()[0], block[3].weight.detach().numpy()
 new_maps = F.conv2d(maps[None], weight, padding=1).numpy()[0]
 PRODUCTS = weight.size * maps[0].size
 print(f"maps {maps.shape}, weight {weight.shape}: {PRODUCTS:,} products")
@@ -473,8 +474,43 @@ explorers.roofline()
 
 # %% [markdown]
 # A GPU is a computer with a much higher roof *and* a much steeper slope (from its data sheet: 67,000 GFLOP/s and 3,350
-# GB/s), whose roofs meet further to the right, at 20 operations a byte: still more layers wait for memory there. We have
-# not measured one yet, so no time of a GPU is in this lesson.
+# GB/s), whose roofs meet further to the right, at 20 operations a byte: still more layers wait for memory there.
+#
+# **How long does our layer take on it, at least?** 302 million operations, and 4.2 MB to read and to write. Work it out
+# from the two roofs, in millionths of a second, before you go on. And what else will take as long as that?
+#
+# One thing about the clock. A call comes back at once: Python only *orders* the work. Who stops the time then has measured
+# how long an order takes. So we let the GPU note its own time before and after a hundred calls, and wait until it is
+# through. The first calls compile, and do not count.
+
+# %%
+from minisegnet.course import last_on_gpu
+
+
+def time_on_gpu(function, turns=100):
+    """Return the time of a call by the GPU's own clock, in seconds, after a warm-up."""
+    import cupy
+
+    start, stop = cupy.cuda.Event(), cupy.cuda.Event()
+    for turn in range(3 + turns):
+        if turn == 3:
+            start.record()
+        function()
+    stop.record()
+    stop.synchronize()  # wait until it is through
+    return cupy.cuda.get_elapsed_time(start, stop) / 1000 / turns
+
+
+if ms.cuda_is_available():
+    there = [ms.tensor(array).to("cuda") for array in (maps[None], weight)]
+    with ms.no_grad():
+        assert np.allclose(F.conv2d(*there, padding=1).numpy()[0], new_maps, atol=1e-3)
+        seconds["library, GPU"] = t = time_on_gpu(lambda: F.conv2d(*there, padding=1))
+        on_cpu = best_time(lambda: F.conv2d(maps[None], weight, padding=1), 30)
+    print(f"GPU: {1000 * t:.3f} ms, {2 * PRODUCTS / t / 1e9:,.0f} GFLOP/s", end=", ")
+    print(f"{on_cpu / t:.1f} times faster than the library on one core")
+else:
+    print(last_on_gpu())
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary><b>For the teacher: the explorer</b></summary>
@@ -483,6 +519,10 @@ explorers.roofline()
 # slope. *Ask:* so what in a U-Net waits for memory? (Batch norm, ReLU, pooling, Adam's step; hardly its 3x3 layers.)
 #
 # *Ask:* the lecture's Titan X: where do its roofs meet? (18 operations a byte.)
+#
+# *The layer on a GPU:* 302 million operations under 67,000 GFLOP/s are 4.5 millionths of a second, 4.2 MB at 3,350 GB/s are
+# 1.3. To *start* it from Python takes longer than that. One small layer does not fill a GPU: it needs batches, or the whole
+# step recorded once (`training.CapturedStep`).
 #
 # </details>
 
@@ -524,7 +564,8 @@ bandwidth = 2 * long.nbytes / best_time(lambda: np.copyto(copy, long), 5) / 1e9
 print(f"this computer: at least {peak:.0f} GFLOP/s (a matrix product), {bandwidth:.0f} GB/s (a copy)")
 print("                          ms   GFLOP/s   times faster than loops")
 for name, t in sorted(seconds.items(), key=lambda item: -item[1]):
-    print(f"{name:20s} {1000 * t:9,.1f} {2 * PRODUCTS / t / 1e9:9.2f} {seconds['loops'] / t:10,.0f}")
+    digits = 1 if t > 0.001 else 3
+    print(f"{name:20s} {1000 * t:9,.{digits}f} {2 * PRODUCTS / t / 1e9:9.2f} {seconds['loops'] / t:10,.0f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Beside PyTorch

@@ -12,6 +12,7 @@ import pytest
 from gpu import compilers, cupy_stand_in, emulator
 
 import minisegnet
+from minisegnet.course.last_on_gpu import FILE, NOTHING, last_on_gpu
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "benchmarks"
@@ -160,6 +161,26 @@ def test_tables_say_what_was_measured(bench):
     work["seconds"]["minisegnet"]["minisegnet, TF32"] = [0.001]
     shown = page.table(results, [work], "torch.compile").splitlines()[-1]
     assert shown == "| conv 3x3 | one | 2.000 | 3.000 | 1.000 | 4.00 | 2.00 | – | – | 4.00 | 50 % | 1 | 2 |"
+
+
+def test_lesson_15_shows_what_was_measured_last(bench, tmp_path):
+    page = bench("gpu_page")
+    seconds = {"minisegnet": {"minisegnet": [0.003, 0.002], "minisegnet, TF32": [0.001]}, "torch": {"eager": [0.004]}}
+    layer = {"group": "conv 3x3", "name": "1x32x128x128 to 32, forward", "flops": 4e9, "seconds": seconds}
+    failed = {**layer, "name": "another, forward", "seconds": {}}
+    others = [{**layer, "name": "1x32x128x128 to 32, gradient of the weight"}, {**layer, "group": "Adam step"}]
+    alone = {**layer, "group": "U-Net, inference", "name": "a case", "seconds": {"minisegnet": seconds["minisegnet"]}}
+    results = {"date": "2030-01-02", "machine": {"card": "A card"}}
+    results["rows"] = dict(enumerate([layer, failed, *others, alone]))
+    file = tmp_path / "figures.json"
+    assert last_on_gpu(file) == NOTHING
+    page.write_figures(results, file)
+    first, _, one, other = last_on_gpu(file).splitlines()
+    assert first == "No GPU here. Measured last, on 2030-01-02, on A card:"
+    assert one.split() == "conv 3x3, 1x32x128x128 to 32, forward 2.000 2,000 4.000".split()  # noqa: SIM905 (as it is read)
+    assert other.split() == ["U-Net,", "inference,", "a", "case", "2.000", "2,000"]
+    assert page.FIGURES == FILE
+    assert "1x32x128x128 to 32, forward" in {row.name for row in bench("gpu_rows").rows(tiny=False).values()}
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
