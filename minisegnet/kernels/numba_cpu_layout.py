@@ -91,7 +91,7 @@ def _square_compiled() -> Any:
     return square
 
 
-_square = _square_py if numba.config.DISABLE_JIT else _square_compiled()  # type: ignore[attr-defined]
+square = _square_py if numba.config.DISABLE_JIT else _square_compiled()  # type: ignore[attr-defined]
 
 
 def _turn_py(planes, shape, pixels, turned):
@@ -110,7 +110,7 @@ def _turn_py(planes, shape, pixels, turned):
         for c in range(0, squares, 8):
             source, target = (image * channels + c) * length + first, (image * length + first) * channels + c
             for p in range(0, whole, 8):
-                _square(planes, source + p, length, min(8, channels), turned, target + p * channels, channels)
+                square(planes, source + p, length, min(8, channels), turned, target + p * channels, channels)
         for c in range(channels):
             source, target = (image * channels + c) * length + first, (image * length + first) * channels + c
             for p in range(whole if c < squares else 0, count):

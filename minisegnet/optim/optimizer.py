@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -145,19 +146,24 @@ def compiled(data: Any, grad: Any, *memory: Any) -> Any:
 
     They serve contiguous arrays of one type: NumPy's, unless the backend is "reference", and CuPy's.
     """
-    on_gpu = is_cupy(data)
-    if data.dtype.kind != "f" or data.dtype.itemsize < 4:
-        return None
-    if not on_gpu and (current_backend() != "numba" or type(data) is not np.ndarray):
-        return None
     dtype = data.dtype
-    if grad.dtype != dtype:
+    if grad.dtype != dtype or dtype.kind != "f" or dtype.itemsize < 4:
+        return None
+    on_gpu = type(data) is not np.ndarray
+    if on_gpu and not is_cupy(data):
+        return None
+    if not on_gpu and current_backend() != "numba":
         return None
     for array in (data, *memory):
         flags = array.flags
         if array.dtype != dtype or not (flags.c_contiguous and (on_gpu or flags.writeable)):
             return None
-    return importlib.import_module(f"minisegnet.kernels.optimizer.{'cuda_gpu' if on_gpu else 'numba_cpu'}")
+    return _loops("cuda_gpu" if on_gpu else "numba_cpu")
+
+
+@functools.cache
+def _loops(module: str) -> Any:
+    return importlib.import_module(f"minisegnet.kernels.optimizer.{module}")
 
 
 def _groups(params: Iterable[Any]) -> list[Mapping[str, Any]]:
@@ -185,10 +191,9 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
 
 def _follow(memory: dict[str, Any], data: Any) -> None:
     """Take the memory to where the parameter now lives: its device and type may have been changed by ``.to``."""
+    kind, dtype, shape = type(data), data.dtype, data.shape
     for name, array in memory.items():
-        if isinstance(array, int):
-            continue
-        if type(array) is type(data) and array.dtype == data.dtype and array.shape == data.shape:
+        if type(array) is int or (type(array) is kind and array.dtype == dtype and array.shape == shape):
             continue
         if array.shape != data.shape:
             raise ValueError(

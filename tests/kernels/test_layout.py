@@ -27,7 +27,7 @@ def test_every_number_arrives_and_nothing_else_is_written(channels, pixels):
 def test_the_plain_square_is_the_compiled_one(rows):
     from numba import njit
 
-    compiled, a = njit(lambda *given: layout._square(*given)), planes(200)
+    compiled, a = njit(lambda *given: layout.square(*given)), planes(200)
     ours, plain = np.zeros(200, np.float32), np.zeros(200, np.float32)
     compiled(a, 3, 11, rows, ours, 5, rows)
     layout._square_py(a, 3, 11, rows, plain, 5, rows)

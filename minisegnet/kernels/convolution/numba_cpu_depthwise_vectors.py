@@ -10,20 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .numba_cpu_tile import LANES
-from .numba_cpu_tile import ROWS as REGISTERS
+from ..numba_cpu_vectors import WIDE
 
-WIDE = REGISTERS == 12  # vectors of sixteen floats, and 32 registers for them
-VECTORS = (2 * LANES, LANES) if WIDE else (LANES,)  # floats a vector, the larger first
+VECTORS = (16, 8) if WIDE == 16 else (8,)  # floats a vector, the larger first
 MANY = 4  # rows of the output that the loops walk along together
-AT_ONCE = (2, 1) if WIDE else (1,)  # pixels of each row that the gradient of the weight takes together
+AT_ONCE = (2, 1) if WIDE == 16 else (1,)  # pixels of each row that the gradient of the weight takes together
 
 
 class Writer:
     """Writes one function; vectors have ``lanes`` floats."""
 
     def __init__(self, module: Any, name: str, lanes: int, kinds: str):
-        """Begin the function; ``kinds`` of its arguments: n(umber), p(ointer) to floats, l(ines), f(loat)."""
+        """Begin the function; ``kinds`` of its arguments: n for a number, p for a pointer to floats, l for lines, f for a float."""
         from llvmlite import ir
 
         index, real = ir.IntType(64), ir.FloatType()

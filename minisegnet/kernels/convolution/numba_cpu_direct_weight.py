@@ -6,6 +6,9 @@ A band of rows is laid out in panels of sixteen channels, which stay in the cach
 side by side; then ``multiply_rows`` adds up: its rows are input channels, its columns output channels. Sums in float32 are
 short (about 512 pixels), what they give is added up in float64. Pieces of the images have sums of their own, which are added in
 order in the end: the same bits with any number of threads.
+
+Ordinary memory (channels first) is not turned round before, only a band of it on its way into the cache: ``grad_output`` in
+squares of registers, and the input not at all, since the numbers that meet one of its channels may lie side by side as well.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
+from ...arrays import is_channels_last
 from ...shapes import Size
 from ..buffers import empty
-from ..numba_cpu_layout import channels_last
+from ..numba_cpu_layout import SIDE, channels_last, square
 from .numba_cpu_band import copy_band
 from .numba_cpu_linear_map import linear_map
 from .numba_cpu_tile import COLUMNS, LANES, multiply_rows
@@ -54,13 +58,15 @@ def conv2d_grad_weight(
 def _gradient(grad_output, input, kernel_size, stride, padding, dilation, groups):
     (height, width), (outputs, out_height, out_width) = kernel_size, grad_output.shape[1:]
     channels, group_outputs = input.shape[1] // groups, outputs // groups
-    x, gy = channels_last(input), channels_last(grad_output)
+    # few channels: a row of places under the kernel is one run of numbers
+    joined = width if groups == 1 and channels <= COLUMNS and dilation[1] == 1 else 1
+    x_planes, gy_planes = joined == 1 and _are_planes(input, channels), _are_planes(grad_output, group_outputs)
+    x = input.transpose(0, 2, 3, 1) if x_planes else channels_last(input)
+    gy = grad_output.transpose(0, 2, 3, 1) if gy_planes else channels_last(grad_output)
     grad_weight = empty((outputs, channels, height, width), f32)
     if gy.size == 0:
         grad_weight[:] = 0
         return grad_weight
-    # few channels: a row of places under the kernel is one run of numbers
-    joined = width if groups == 1 and channels <= COLUMNS and dilation[1] == 1 else 1
     rows = joined * channels if joined > 1 else min(COLUMNS, channels)  # of a product
     blocks = groups * -(-channels // COLUMNS)
     tail = LANES if (group_outputs - 1) % COLUMNS < LANES else COLUMNS
@@ -71,30 +77,46 @@ def _gradient(grad_output, input, kernel_size, stride, padding, dilation, groups
     pieces = max(1, min(TASKS, units // 2, SUMS // (8 * numbers)))
     parts = min(blocks, -(-TASKS // pieces))
     sums = empty((pieces, blocks, height * (width // joined), rows, padded), np.float64)
-    geometry = np.array([*kernel_size, *stride, *padding, *dilation, joined, groups, band, parts], np.int64)
-    _sum_pixels(x, gy, geometry, sums)
+    geometry = np.array(
+        [*kernel_size, *stride, *padding, *dilation, joined, groups, band, parts, x_planes, gy_planes], np.int64
+    )
+    flat_x, flat_gy = (
+        (image.transpose(0, 3, 1, 2) if planes else image).reshape(-1)  # memory in its own order: a view
+        for image, planes in ((x, x_planes), (gy, gy_planes))
+    )
+    _sum_pixels(flat_x, x.shape, flat_gy, gy.shape, geometry, sums)
     _unpack(sums, joined, grad_weight.reshape(groups, group_outputs, channels, -1))
     return grad_weight
 
 
+def _are_planes(image: np.ndarray, channels: int) -> bool:
+    """Return whether an image is ordinary memory (N, C, H, W) with so many channels a group that a band is better turned."""
+    flags = image.flags
+    return channels >= SIDE and flags.c_contiguous and flags.writeable and flags.aligned and not is_channels_last(image)
+
+
 @njit(**OPTIONS)
-def _sum_pixels(x, gy, geometry, sums):
+def _sum_pixels(flat_x, x_shape, flat_gy, gy_shape, geometry, sums):
     """sums[piece, c block, t, c, o] = sum over the piece's pixels of x[y s + dy[t], x s + dx[t], c] gy[y, x, o]."""
     height, width, stride_y, stride_x, before_y, before_x, dilation_y, dilation_x, joined, groups, band, parts = (
         geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5], geometry[6], geometry[7], geometry[8],
         geometry[9], geometry[10], geometry[11],
     )  # fmt: skip
-    images, x_height, x_width, channels = x.shape
-    out_height, out_width, outputs = gy.shape[1], gy.shape[2], gy.shape[3]
+    x_planes, gy_planes = geometry[12] > 0, geometry[13] > 0
+    images, x_height, x_width, channels = x_shape
+    out_height, out_width, outputs = gy_shape[1], gy_shape[2], gy_shape[3]
     pieces, blocks, places, rows_all, padded = sums.shape
     group_channels, group_outputs, group_blocks = channels // groups, outputs // groups, blocks // groups
     across, columns = width // joined, (out_width - 1) * stride_x + dilation_x * (width - 1) + 1
     no_border = before_y == before_x == 0
-    close = groups == 1 and (channels <= 16 or (channels <= STRAIGHT and places == 1 and no_border))
-    pixel = channels if close else 16  # numbers from one pixel to the next
+    close = not x_planes and groups == 1 and (channels <= 16 or (channels <= STRAIGHT and places == 1 and no_border))
+    pixel = channels if close else 1 if x_planes else 16  # numbers from one pixel to the next
     span, run = (band - 1) * stride_y + dilation_y * (height - 1) + 1, min(max(1, 128 // out_width), band)
-    flat_x, flat_gy, bands = x.reshape(-1), gy.reshape(-1), (out_height + band - 1) // band
-    straight = groups == 1 and outputs == padded and outputs <= STRAIGHT  # the gradient is read where it lies
+    bands, plane = (out_height + band - 1) // band, span * columns + 16  # not a power of two apart
+    next_channel = plane if x_planes else 1
+    straight = (
+        not gy_planes and groups == 1 and outputs == padded and outputs <= STRAIGHT
+    )  # the gradient is read where it lies
     inside = close and no_border and columns <= x_width  # images are read where they lie
     row = x_width if inside else columns
     jumps = np.empty(run, np.int64)
@@ -105,7 +127,7 @@ def _sum_pixels(x, gy, geometry, sums):
         part = np.int64(job) - piece * parts
         first, last = part * blocks // parts, (part + 1) * blocks // parts
         copies, some_sums = (
-            np.empty(0 if inside else span * columns * pixel, np.float32),
+            np.empty(0 if inside else 16 * plane if x_planes else span * columns * pixel, np.float32),
             np.empty(places * rows_all * padded, np.float32),
         )
         factors = np.zeros(0 if straight else padded * band * out_width, np.float32)
@@ -120,15 +142,24 @@ def _sum_pixels(x, gy, geometry, sums):
                 if (panel == first or panel == group * group_blocks) and not straight:
                     for block in range(0, group_outputs, 16):
                         wide, lanes = min(16, padded - block), min(16, group_outputs - block)
-                        place = (image * out_height + top) * out_width * outputs + group * group_outputs + block
-                        _pack(
-                            flat_gy, place, outputs, count * out_width, lanes, wide, factors, block * band * out_width
-                        )
+                        first_output, to = group * group_outputs + block, block * band * out_width
+                        if gy_planes:
+                            place = ((image * outputs + first_output) * out_height + top) * out_width
+                            _turn(flat_gy, place, out_height * out_width, count * out_width, lanes, wide, factors, to)
+                        else:
+                            place = (image * out_height + top) * out_width * outputs + first_output
+                            _pack(flat_gy, place, outputs, count * out_width, lanes, wide, factors, to)
                 y, rows = top * stride_y - before_y, (count - 1) * stride_y + dilation_y * (height - 1) + 1
                 lanes = min(16, (group + 1) * group_channels - c)
                 pixels, origin = copies, 0
                 if inside:
                     pixels, origin = flat_x, (image * x_height + y) * x_width * channels + c
+                elif x_planes:
+                    for lane in range(lanes):
+                        one = copies[lane * plane : (lane + 1) * plane]
+                        copy_band(
+                            flat_x, image * channels + c + lane, x_height, x_width, 1, y, -before_x, rows, columns, one
+                        )
                 elif close:
                     copy_band(flat_x, image, x_height, x_width, channels, y, -before_x, rows, columns, copies)
                 else:
@@ -161,8 +192,8 @@ def _sum_pixels(x, gy, geometry, sums):
                                 b, b0, b_step = factors, block * band * out_width + m * out_width * wide, wide
                             c0 = t * rows_all * padded + block
                             multiply_rows(
-                                lanes, wide, pixels, a0, 1, stride_x * pixel, jumps, 0, min(run, count - m), out_width,
-                                b, b0, b_step, some_sums, c0, padded, some_sums, c0, padded,
+                                lanes, wide, pixels, a0, next_channel, stride_x * pixel, jumps, 0, min(run, count - m),
+                                out_width, b, b0, b_step, some_sums, c0, padded, some_sums, c0, padded,
                             )  # fmt: skip
                 total = sums[piece, panel].reshape(-1)
                 for i in range(len(some_sums)):
@@ -178,6 +209,20 @@ def _pack(source, place, step, count, lanes, wide, target, target0):
     for i in range(fours, count):
         for j in range(lanes):
             target[target0 + i * wide + j] = source[place + i * step + j]
+
+
+@njit(cache=True, nogil=True)
+def _turn(source, place, step, count, lanes, wide, target, target0):
+    """Copy ``count`` numbers of ``lanes`` planes, ``step`` apart, to where a plane's neighbours are ``wide`` numbers apart."""
+    whole = count // SIDE * SIDE
+    for block in range(0, wide, SIDE):
+        there = min(SIDE, lanes - block)
+        if there > 0:
+            for i in range(0, whole, SIDE):
+                square(source, place + block * step + i, step, there, target, target0 + i * wide + block, wide)
+    for i in range(whole, count):
+        for j in range(lanes):
+            target[target0 + i * wide + j] = source[place + j * step + i]
 
 
 @njit(**OPTIONS)

@@ -19,21 +19,11 @@ from typing import Any
 
 import numba
 
+from ..numba_cpu_vectors import WIDE
+
 COLUMNS = 16  # of the register block; where eight are enough, it is 12 x 8
 LANES = 8  # floats a vector: of AVX2; on other machines LLVM splits them (SSE, NEON: the block still fits NEON's 32 registers)
-
-
-def _has_512_bits() -> bool:
-    """Return whether code is made for a processor with vectors of sixteen floats and 32 registers (AVX-512)."""
-    from llvmlite import binding
-
-    if numba.config.CPU_NAME not in (None, "", "host"):  # type: ignore[attr-defined]
-        return False  # for another processor than this one (NUMBA_CPU_NAME)
-    features = binding.get_host_cpu_features()
-    return bool(features.get("avx512f") and features.get("avx512vl"))
-
-
-ROWS = 12 if _has_512_bits() else 6
+ROWS = 12 if WIDE == 16 else 6
 SIZES = {COLUMNS: tuple(range(ROWS, 0, -1)), LANES: (12, 8, 4, 2, 1)}  # columns: how many rows a block may have
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from ..numba_cpu_layout import SIDE, _square
+from ..numba_cpu_layout import SIDE, square
 
 LINE: dict[str, Any] = {"cache": True, "nogil": True}
 OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract"}}
@@ -100,7 +100,7 @@ def _to_lines_py(numbers, first, count, classes, planes, lines):
         for block in range(0, classes, SIDE):
             k = min(block, classes - SIDE)  # the last square overlaps the one before
             for i in range(0, whole, SIDE):
-                _square(numbers, first + i * classes + k, classes, SIDE, flat, k * size + i, size)
+                square(numbers, first + i * classes + k, classes, SIDE, flat, k * size + i, size)
     for i in range(whole if classes >= SIDE else 0, count):
         pixel = numbers[first + i * classes : first + (i + 1) * classes]
         for k in range(classes):
@@ -127,7 +127,7 @@ def _from_lines_py(lines, first, count, classes, planes, numbers):
         for block in range(0, classes, SIDE):
             k = min(block, classes - SIDE)
             for i in range(0, whole, SIDE):
-                _square(flat, k * size + i, size, SIDE, numbers, first + i * classes + k, classes)
+                square(flat, k * size + i, size, SIDE, numbers, first + i * classes + k, classes)
     for i in range(whole if classes >= SIDE else 0, count):
         pixel = numbers[first + i * classes : first + (i + 1) * classes]
         for k in range(classes):

@@ -26,6 +26,8 @@ SERIAL: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"contract"}
 OPTIONS: dict[str, Any] = {"parallel": True, **SERIAL}
 BLOCK = 16384  # numbers a task works on: 64 KiB of float32
 ROW = 256  # numbers of an innermost loop, at most, where there are fewer channels
+SUMMED = 128  # the same where sums are kept of all of them: they and the images share the first cache
+MANY = 2**20  # numbers from which on a task of the statistics is four blocks: each block's have to be put together
 
 
 @one_at_a_time
@@ -160,13 +162,13 @@ def _as_images(line: np.ndarray, like: np.ndarray) -> np.ndarray:
     return channels_first(line.reshape(n, h, w, c))  # (N*H*W*C,) -> (N, H, W, C) -> (N, C, H, W)
 
 
-def _row(channels: int) -> int:
+def _row(channels: int, most: int = ROW) -> int:
     """Return how many numbers an innermost loop takes: those of whole pixels."""
-    return max(min(ROW, BLOCK) // max(channels, 1), 1) * channels
+    return max(most // max(channels, 1), 1) * channels
 
 
 def _block(row: int) -> int:
-    """Return how many numbers a task takes: it depends on the channels alone, so that sums are always cut alike."""
+    """Return how many numbers a task takes. It does not depend on the threads, so that sums are always cut alike."""
     return max(BLOCK // row, 1) * row
 
 
@@ -180,11 +182,12 @@ def _moments(line: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray]:
     count = len(line) // channels
     if count == 0:
         return np.zeros(channels), np.zeros(channels)
-    row = _row(channels)
-    first = np.arange(0, len(line), _block(row))
+    row = _row(channels, SUMMED)
+    size = _block(row) * (4 if len(line) >= MANY else 1)
+    first = np.arange(0, len(line), size)
     means, squares = np.empty((2, len(first), channels))
-    _block_moments(line, row, _block(row), means, squares)
-    pixels_of_block = (np.minimum(_block(row), len(line) - first) // channels)[:, None]
+    _block_moments(line, row, size, means, squares)
+    pixels_of_block = (np.minimum(size, len(line) - first) // channels)[:, None]
     with np.errstate(invalid="ignore"):  # an infinite pixel makes NaN, and is meant to
         mean = means[0] + ((means - means[0]) * pixels_of_block).sum(axis=0) / count
         variance = (squares + pixels_of_block * (means - mean) ** 2).sum(axis=0) / count

@@ -3,7 +3,7 @@
 Memory is channels-last inside: for one window, all channels are compared at once, in the innermost loop. No arithmetic
 but sums in a fixed order, so no fastmath: a NaN stays a NaN, and the result is the same with any number of threads.
 
-Windows of 2x2 and 3x3 keep their maximum and its place in registers over all taps: of eight channels at once, wherever the
+Windows of 2x2 and 3x3 keep their maximum and its place in registers over all taps: of a vector of channels at once, wherever the
 window lies; of fewer where it lies inside the image. Other windows go from tap to tap. Where 2x2 windows halved the image,
 every index points into its own: scattering then goes over memory in order, in parallel by rows, and *looks* whether that is
 so. If an index points elsewhere (unpooling takes any, windows may overlap), the general loops do it all again.
@@ -19,7 +19,7 @@ from numba import get_num_threads, njit, prange
 from ...arrays import channels_first
 from ...shapes import Size, pool_output_size
 from ..buffers import empty
-from ..numba_cpu_lanes import LANES, pick, put, window_2x2, window_3x3
+from ..numba_cpu_lanes import LANES, lanes_for, pick, put, window_2x2, window_3x3
 from ..numba_cpu_layout import channels_last
 from ..numba_cpu_stream import stream_end, streams
 from ..threads import one_at_a_time
@@ -44,7 +44,7 @@ def max_pool2d(
     values = empty((n, oh, ow, c), input.dtype)
     indices = empty((n, oh, ow, c), np.int64)
     past = streams(c, (values, indices), (input,))
-    _max_pool2d(channels_last(input), kernel_size, stride, padding, dilation, past, values, indices)
+    _max_pool2d(lanes_for(c), channels_last(input), kernel_size, stride, padding, dilation, past, values, indices)
     return channels_first(values), channels_first(indices)
 
 
@@ -55,7 +55,7 @@ def scatter_to_plane(values: np.ndarray, indices: np.ndarray, size: Size, accumu
     planes = empty((n, *size, c), values.dtype)
     values, indices = channels_last(values), channels_last(indices)
     past = streams(c, (planes,), (values, indices))
-    if not (_halved(size, values.shape[1:3]) and _scatter_in_windows(values, indices, past, planes)):
+    if not (_halved(size, values.shape[1:3]) and _scatter_in_windows(lanes_for(c), values, indices, past, planes)):
         # Windows overlap, so two rows may write to one place: a task owns an image, or some of its channels if images are few.
         share = -(-c * max(n, 1) // (get_num_threads() * CACHE_LINE)) * CACHE_LINE
         _scatter_to_plane(values, indices, accumulate, min(share, c), planes)
@@ -68,7 +68,8 @@ def gather_from_plane(plane: np.ndarray, indices: np.ndarray) -> np.ndarray:
     n, c, oh, ow = indices.shape
     values = empty((n, oh, ow, c), plane.dtype)
     plane, indices = channels_last(plane), channels_last(indices)
-    if not (c >= LANES and _halved(plane.shape[1:3], (oh, ow)) and _gather_in_windows(plane, indices, values)):
+    served = c >= LANES and _halved(plane.shape[1:3], (oh, ow))
+    if not (served and _gather_in_windows(lanes_for(c), plane, indices, values)):
         _gather_from_plane(plane, indices, values)
     return channels_first(values)
 
@@ -78,7 +79,7 @@ def _halved(size: Size, pooled: Size) -> bool:
     return size == (2 * pooled[0], 2 * pooled[1])
 
 
-def _max_pool2d_py(input, kernel_size, stride, padding, dilation, past, values, indices):
+def _max_pool2d_py(lanes, input, kernel_size, stride, padding, dilation, past, values, indices):
     n, h, w, channels = input.shape
     _, oh, ow, _ = values.shape
     small = dilation == (1, 1) and (kernel_size == (2, 2) or kernel_size == (3, 3))
@@ -91,7 +92,7 @@ def _max_pool2d_py(input, kernel_size, stride, padding, dilation, past, values, 
         first, stop = 0, 0
         if small and channels >= LANES:
             best, place = values[image, y], indices[image, y]
-            _row_of_lanes(input[image], kernel_size[0], top, stride[1], padding[1], best, place, past)
+            _row_of_lanes(lanes, input[image], kernel_size[0], top, stride[1], padding[1], best, place, past)
             stream_end()
             continue
         if small and kh_first == 0 and kh_stop == kernel_size[0] and x_first < x_stop:
@@ -175,8 +176,8 @@ def _row_3x3_py(image, top, stride, padding, first, stop, values, indices):
             value[channel], index[channel] = v, here + k
 
 
-def _row_of_lanes_py(image, size, top, stride, padding, values, indices, past):
-    """The windows of a row, eight channels at a time.
+def _row_of_lanes_py(lanes, image, size, top, stride, padding, values, indices, past):
+    """The windows of a row, a vector of channels at a time.
 
     Taps outside of the image are moved to the border's: the same pixel twice, next to each other, changes no maximum.
     """
@@ -187,14 +188,14 @@ def _row_of_lanes_py(image, size, top, stride, padding, values, indices, past):
         left = x * stride - padding
         x0, x1, x2 = max(left, 0), min(max(left + 1, 0), w - 1), min(left + 2, w - 1)
         here = y0 * w + x0
-        for block in range(0, channels, LANES):
-            c = min(block, channels - LANES)
+        for block in range(0, channels, lanes):
+            c = min(block, channels - lanes)
             at, to = here * channels + c, x * channels + c
             if size == 2:
-                window_2x2(flat, at, channels, ((y1 - y0) * w,), (x1 - x0,), here, best, place, to, past)
+                window_2x2(lanes, flat, at, channels, ((y1 - y0) * w,), (x1 - x0,), here, best, place, to, past)
             else:
                 rows, columns = ((y1 - y0) * w, (y2 - y0) * w), (x1 - x0, x2 - x0)
-                window_3x3(flat, at, channels, rows, columns, here, best, place, to, past)
+                window_3x3(lanes, flat, at, channels, rows, columns, here, best, place, to, past)
 
 
 def _taps_inside_py(start, size, kernel, dilation):
@@ -234,7 +235,7 @@ def _strays_py(indices, here, w):
     return strays
 
 
-def _scatter_in_windows_py(values, indices, past, planes):
+def _scatter_in_windows_py(lanes, values, indices, past, planes):
     """Write each value at its place in its own 2x2 window, zeros beside it; return whether all places were there."""
     n, oh, ow, channels = values.shape
     w, strays, zero = 2 * ow, 0, values.dtype.type(0)
@@ -247,9 +248,11 @@ def _scatter_in_windows_py(values, indices, past, planes):
             for x in range(ow):
                 at, here = (row * ow + x) * channels, 2 * y * w + 2 * x
                 to = (image * 2 * oh * w + here) * channels
-                for block in range(0, channels, LANES):
-                    c = min(block, channels - LANES)
-                    strays += put(flat_values, flat_indices, at + c, here, w, channels, flat_planes, to + c, past)
+                for block in range(0, channels, lanes):
+                    c = min(block, channels - lanes)
+                    strays += put(
+                        lanes, flat_values, flat_indices, at + c, here, w, channels, flat_planes, to + c, past
+                    )
             stream_end()
             continue
         strays += _strays(indices[image, y], 2 * y * w, w)
@@ -264,7 +267,7 @@ def _scatter_in_windows_py(values, indices, past, planes):
     return strays == 0
 
 
-def _gather_in_windows_py(planes, indices, values):
+def _gather_in_windows_py(lanes, planes, indices, values):
     """Read each value at its place in its own 2x2 window; return whether all places were there."""
     n, oh, ow, channels = values.shape
     w, strays = 2 * ow, 0
@@ -276,9 +279,9 @@ def _gather_in_windows_py(planes, indices, values):
         for x in range(ow):
             at, here = (row * ow + x) * channels, 2 * y * w + 2 * x
             to = (image * 2 * oh * w + here) * channels
-            for block in range(0, channels, LANES):
-                c = min(block, channels - LANES)
-                strays += pick(flat_planes, to + c, here, w, channels, flat_indices, at + c, flat_values)
+            for block in range(0, channels, lanes):
+                c = min(block, channels - lanes)
+                strays += pick(lanes, flat_planes, to + c, here, w, channels, flat_indices, at + c, flat_values)
     return strays == 0
 
 

@@ -15,7 +15,7 @@ from numba import njit, prange
 from ...arrays import channels_first
 from ...shapes import Size
 from ..buffers import empty
-from ..numba_cpu_lanes import LANES, mix
+from ..numba_cpu_lanes import LANES, blend_four, blend_two
 from ..numba_cpu_layout import channels_last
 from ..numba_cpu_stream import stream_end, streams
 from ..threads import one_at_a_time
@@ -52,24 +52,26 @@ def resize_bilinear_grad(
 
 def _resize_bilinear_py(input, rows, columns, past, output):
     n, oh, ow, channels = output.shape
-    w = input.shape[2]
+    h, w = input.shape[1:3]
     top, bottom, of_top, of_bottom, _, _ = rows
     left, right, of_left, of_right, _, _ = columns
+    flat, flat_output, length = input.reshape(-1), output.reshape(-1), w * channels
+    vectors = channels >= LANES
     for task in prange(n * oh):
         image, y = task // oh, task % oh
-        above, below = input[image, top[y]].reshape(-1), input[image, bottom[y]].reshape(-1)
-        line, up, down = np.empty(w * channels, input.dtype), of_top[y], of_bottom[y]
-        for j in range(len(line)):  # pixels and channels in one long loop, which vectorizes however few there are
-            line[j] = up * above[j] + down * below[j]
-        if channels >= LANES:
-            flat = output[image, y].reshape(-1)
+        line = np.empty(length, input.dtype)
+        above, below = (image * h + top[y]) * length, (image * h + bottom[y]) * length
+        if vectors:
+            blend_two(length, flat, (above, below), (of_top[y], of_bottom[y]), line, 0, False)
             for x in range(ow):
-                for block in range(0, channels, LANES):
-                    c = min(block, channels - LANES)
-                    one, other = left[x] * channels + c, right[x] * channels + c
-                    mix(line, one, other, of_left[x], of_right[x], flat, x * channels + c, past)
+                pair, to = (left[x] * channels, right[x] * channels), (task * ow + x) * channels
+                blend_two(channels, line, pair, (of_left[x], of_right[x]), flat_output, to, past)
             stream_end()
             continue
+        up, down = of_top[y], of_bottom[y]
+        one, other = flat[above : above + length], flat[below : below + length]
+        for j in range(length):  # pixels and channels in one long loop, which vectorizes however few there are
+            line[j] = up * one[j] + down * other[j]
         row = line.reshape(w, channels)
         for x in range(ow):
             before, after, pixel = row[left[x]], row[right[x]], output[image, y, x]
@@ -78,28 +80,51 @@ def _resize_bilinear_py(input, rows, columns, past, output):
                 pixel[c] = back * before[c] + forth * after[c]
 
 
+def _four_py(first, place, taps, of_one, of_other):
+    """Return the four weights with which positions ``first`` to ``first + 3`` read ``place``."""
+    return (
+        of_one[first] if taps[first] == place else of_other[first],
+        of_one[first + 1] if taps[first + 1] == place else of_other[first + 1],
+        of_one[first + 2] if taps[first + 2] == place else of_other[first + 2],
+        of_one[first + 3] if taps[first + 3] == place else of_other[first + 3],
+    )
+
+
 def _resize_bilinear_grad_py(grad_output, rows, columns, grad_input):
+    """Where four read one place (all but the outermost when the size doubles), they are added up in registers."""
     n, h, w, channels = grad_input.shape
-    ow = grad_output.shape[2]
+    oh, ow = grad_output.shape[1:3]
     top, _, of_top, of_bottom, first_row, stop_row = rows
     left, _, of_left, of_right, first_column, stop_column = columns
+    flat, flat_input, length = grad_output.reshape(-1), grad_input.reshape(-1), ow * channels
+    vectors = channels >= LANES
     for task in prange(n * h):
         image, y = task // h, task % h
-        line = np.zeros(ow * channels, grad_output.dtype)
-        for o in range(first_row[y], stop_row[y]):
-            weight = of_top[o] if top[o] == y else of_bottom[o]
-            reader = grad_output[image, o].reshape(-1)
-            for j in range(len(line)):
-                line[j] += weight * reader[j]
+        first, stop = first_row[y], stop_row[y]
+        if vectors and stop - first == 4:
+            line, start = np.empty(length, grad_output.dtype), (image * oh + first) * length
+            readers = start, start + length, start + 2 * length, start + 3 * length
+            blend_four(length, flat, readers, _four(first, y, top, of_top, of_bottom), line, 0, False)
+        else:
+            line = np.zeros(length, grad_output.dtype)
+            for o in range(first, stop):
+                weight = of_top[o] if top[o] == y else of_bottom[o]
+                reader = grad_output[image, o].reshape(-1)
+                for j in range(len(line)):
+                    line[j] += weight * reader[j]
         row = line.reshape(ow, channels)
         for x in range(w):
-            first, stop, pixel = first_column[x], stop_column[x], grad_input[image, y, x]
-            if stop - first == 4:  # every pixel but the outermost when the width doubles: the sum stays in a register
+            first, stop = first_column[x], stop_column[x]
+            if vectors and stop - first == 4:
+                start = first * channels
+                readers = start, start + channels, start + 2 * channels, start + 3 * channels
+                weights = _four(first, x, left, of_left, of_right)
+                blend_four(channels, line, readers, weights, flat_input, (task * w + x) * channels, False)
+                continue
+            pixel = grad_input[image, y, x]
+            if stop - first == 4:
                 a, b, d, e = row[first], row[first + 1], row[first + 2], row[first + 3]
-                of_a = of_left[first] if left[first] == x else of_right[first]
-                of_b = of_left[first + 1] if left[first + 1] == x else of_right[first + 1]
-                of_d = of_left[first + 2] if left[first + 2] == x else of_right[first + 2]
-                of_e = of_left[first + 3] if left[first + 3] == x else of_right[first + 3]
+                of_a, of_b, of_d, of_e = _four(first, x, left, of_left, of_right)
                 for c in range(channels):
                     pixel[c] = of_a * a[c] + of_b * b[c] + of_d * d[c] + of_e * e[c]
                 continue
@@ -111,5 +136,6 @@ def _resize_bilinear_grad_py(grad_output, rows, columns, grad_input):
                     pixel[c] += weight * row[o, c]
 
 
+_four = njit(cache=True, nogil=True)(_four_py)
 _resize_bilinear = njit(**OPTIONS)(_resize_bilinear_py)
 _resize_bilinear_grad = njit(**OPTIONS)(_resize_bilinear_grad_py)
