@@ -16,9 +16,7 @@ from .numba_cpu_tile import COLUMNS, LANES
 
 PIXELS = 96  # about how many output pixels share one reading of the weights
 DEPTH = 256  # about how many products follow one another: so much of the weights stays in the first-level cache
-BAND = (
-    2**16
-)  # bytes of an image that a band has where it is copied, or of its results: they stay in the second-level cache
+BAND = 2**16  # bytes of an image that a copied band has, or of its results: they stay in the second-level cache
 TASKS = 16  # at least so many pieces of work, where there are enough
 Places = list[tuple[int, int]]  # (place under the kernel, offset in the image) along one axis
 
@@ -70,8 +68,9 @@ def plan_forward(
     padding: Size,
     dilation: Size,
     groups: int,
+    planes: bool = False,
 ) -> Plan:
-    """Plan ``conv2d`` for arrays of these shapes and an output of this size."""
+    """Plan ``conv2d`` for arrays of these shapes and an output of this size; ``planes``: of images in ordinary memory."""
     outputs, channels, height, width = weight
     rows, columns = (
         [(k, k * dilation[axis] - padding[axis]) for k in range(n)] for axis, n in enumerate((height, width))
@@ -80,7 +79,7 @@ def plan_forward(
     starts = np.arange(outputs // groups) * (channels * taps)
     weights = Weights(groups, starts, taps, outputs // groups * channels * taps)
     result = (input[0], *size, outputs)
-    return _plan([Phase((0, 0), size, rows, columns)], _last(input), weights, width, stride, (1, 1), result)
+    return _plan([Phase((0, 0), size, rows, columns)], _last(input), weights, width, stride, (1, 1), result, planes)
 
 
 @functools.lru_cache(maxsize=256)
@@ -92,8 +91,9 @@ def plan_backward(
     padding: Size,
     dilation: Size,
     groups: int,
+    planes: bool = False,
 ) -> Plan:
-    """Plan ``conv2d_grad_input`` for arrays of these shapes and an input of this size."""
+    """Plan ``conv2d_grad_input`` for arrays of these shapes and an input of this size; ``planes`` as in ``plan_forward``."""
     outputs, channels, height, width = weight
 
     def along(axis: int, kernel: int) -> list[tuple[int, int, Places]]:
@@ -115,7 +115,7 @@ def plan_backward(
         columns = columns[:1]
     phases = [Phase((y, x), (m, q), ys, xs) for y, m, ys in rows for x, q, xs in columns]
     weights = Weights(groups, starts, channels * taps, outputs // groups * channels * taps)
-    return _plan(phases, _last(grad_output), weights, width, (1, 1), write, result)
+    return _plan(phases, _last(grad_output), weights, width, (1, 1), write, result, planes)
 
 
 def _last(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -131,8 +131,9 @@ def _plan(
     read: Size,
     write: Size,
     result: tuple[int, ...],
+    planes: bool,
 ) -> Plan:
-    """Return the plan for all phases with pixels to be computed; shapes are channels-last."""
+    """Return the plan for all phases with pixels to be computed; shapes are channels-last. Bands of ``planes`` are copied."""
     working = [p for p in phases if p.rows and p.columns and min(p.size) > 0]
     holes = len(working) < len(phases)
     nothing = np.zeros(0, np.int64)
@@ -151,7 +152,7 @@ def _plan(
     size = max(p.size[0] for p in working), max(p.size[1] for p in working)
     reach = [b - a + 1 for a, b in zip(low, high, strict=True)]  # what one pixel of all phases reads
     spans = [(n - 1) * r + k for n, r, k in zip(size, read, reach, strict=True)]  # what all of them read
-    inside = min(low) >= 0 and low[0] + spans[0] <= height and low[1] + spans[1] <= width
+    inside = not planes and min(low) >= 0 and low[0] + spans[0] <= height and low[1] + spans[1] <= width
     row = width if inside else spans[1]
 
     places: list[int] = []

@@ -1,4 +1,7 @@
-"""Copy a band of an image's rows to where a convolution works on it, with zeros where it reaches over the border."""
+"""Copy a band of an image's rows to where a convolution works on it, with zeros where it reaches over the border.
+
+Of ordinary memory (channels first) a band is turned on its way (``numba_cpu_layout.py``): the image as a whole stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,17 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ...arrays import is_channels_last
+from ..numba_cpu_layout import SIDE, square
+
 SERIAL: Any = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 f32 = np.float32
+
+
+def are_planes(image: np.ndarray, channels: int) -> bool:
+    """Return whether an image is ordinary memory (N, C, H, W) with so many channels a group that a band is better turned."""
+    flags = image.flags
+    return channels >= SIDE and flags.c_contiguous and flags.writeable and flags.aligned and not is_channels_last(image)
 
 
 @njit(**SERIAL)
@@ -27,3 +39,26 @@ def copy_band(flat_x, image, height, width, channels, top, left, rows, columns, 
             for i in range(len(source)):
                 middle[i] = source[i]
             line[after * channels :] = f32(0)
+
+
+@njit(**SERIAL)
+def turn_band(flat_x, image, height, width, channels, top, left, rows, columns, band):
+    """The same from planes (N, C, H, W) of at least eight channels."""
+    before, after = min(max(-left, 0), columns), min(columns, width - left)
+    plane, count = height * width, max(after - before, 0)
+    whole = count // SIDE * SIDE
+    for r in range(rows):
+        line, y = r * columns * channels, top + r
+        if y < 0 or y >= height or count == 0:
+            band[line : line + columns * channels] = f32(0)
+        else:
+            band[line : line + before * channels] = f32(0)
+            band[line + after * channels : line + columns * channels] = f32(0)
+            source, target = (image * channels * height + y) * width + before + left, line + before * channels
+            for block in range(0, channels, SIDE):
+                c = min(block, channels - SIDE)
+                for i in range(0, whole, SIDE):
+                    square(flat_x, source + c * plane + i, plane, SIDE, band, target + i * channels + c, channels)
+            for i in range(whole, count):
+                for c in range(channels):
+                    band[target + i * channels + c] = flat_x[source + c * plane + i]

@@ -25,7 +25,7 @@ from ...shapes import Size, conv_output_size
 from ..buffers import empty
 from ..numba_cpu_layout import channels_last
 from .direct_plan import Plan, plan_backward, plan_forward
-from .numba_cpu_band import copy_band
+from .numba_cpu_band import are_planes, copy_band, turn_band
 from .numba_cpu_direct_weight import conv2d_grad_weight as conv2d_grad_weight
 from .numba_cpu_tile import multiply_rows
 
@@ -45,9 +45,10 @@ def conv2d(
 ) -> np.ndarray:
     """Return the convolution (N, O, OH, OW), float32; numbers below ``floor`` become it: 0 makes a ReLU. A NaN stays one."""
     size = conv_output_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
-    plan = plan_forward(input.shape, weight.shape, size, stride, padding, dilation, groups)
+    planes = are_planes(input, input.shape[1])
+    plan = plan_forward(input.shape, weight.shape, size, stride, padding, dilation, groups, planes)
     out = empty((len(input), *size, len(weight)), f32)
-    _run(plan, input, weight, bias, floor, out)
+    _run(plan, input, planes, weight, bias, floor, out)
     return channels_first(out)
 
 
@@ -62,16 +63,23 @@ def conv2d_grad_input(
 ) -> np.ndarray:
     """Return the gradient (N, C, H, W) of the input, which is the transposed convolution of ``grad_output``."""
     size = input_size[0], input_size[1]
-    plan = plan_backward(grad_output.shape, weight.shape, size, stride, padding, dilation, groups)
+    planes = are_planes(grad_output, grad_output.shape[1])
+    plan = plan_backward(grad_output.shape, weight.shape, size, stride, padding, dilation, groups, planes)
     out = empty((len(grad_output), *size, weight.shape[1] * groups), f32)
-    _run(plan, grad_output, weight, None, -math.inf, out)
+    _run(plan, grad_output, planes, weight, None, -math.inf, out)
     return channels_first(out)
 
 
 def _run(
-    plan: Plan, image: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, floor: float, out: np.ndarray
+    plan: Plan,
+    image: np.ndarray,
+    planes: bool,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    floor: float,
+    out: np.ndarray,
 ) -> None:
-    """Compute all phases of ``out`` (N, H, W, channels) from ``image`` (N, channels, ...)."""
+    """Compute all phases of ``out`` (N, H, W, channels) from ``image`` (N, channels, ...), ordinary memory if ``planes``."""
     if plan.holes:
         out[:] = 0
     if len(plan.table) == 0 or out.size == 0:
@@ -85,9 +93,9 @@ def _run(
     _pack(flat_weight, *plan.weights[1:], plan.places, plan.table, channels, plan.padded, panels)
     whole = plan.parts == 1  # pieces of work that have all channels of their pixels
     _multiply(
-        channels_last(image).reshape(plan.image), panels, start, plan.jumps, plan.table, plan.read, plan.write,
-        plan.corner, plan.around, plan.amount, plan.size, plan.parts, f32(floor if whole else -math.inf),
-        out.reshape(plan.result),
+        (image if planes else channels_last(image)).reshape(-1), plan.image, planes, panels, start, plan.jumps,
+        plan.table, plan.read, plan.write, plan.corner, plan.around, plan.amount, plan.size, plan.parts,
+        f32(floor if whole else -math.inf), out.reshape(plan.result),
     )  # fmt: skip
     if floor > -math.inf and not whole:
         np.maximum(out, f32(floor), out=out)
@@ -122,17 +130,19 @@ def _pack(flat, columns, channel_step, group_step, places, table, channels, padd
 
 
 @njit(**OPTIONS)
-def _multiply(x, panels, start, jumps, table, read, write, corner, around, amount, size, parts, floor, out):
+def _multiply(
+    flat_x, x_shape, planes, panels, start, jumps, table, read, write, corner, around, amount, size, parts, floor, out
+):
     """Compute the pixels of all phases, in bands of rows, each against all packed weights.
 
-    Where kernels reach over the border (``around``: the rows that one pixel reads, and the columns that all read), a band is
-    first copied, with zeros around it. ``amount``: how many rows and columns a band has.
+    Where kernels reach over the border (``around``: the rows that one pixel reads, and the columns that all read), or images
+    are planes, a band is first copied, with zeros around it. ``amount``: how many rows and columns a band has.
     """
-    images, height, width, channels = x.shape
+    images, height, width, channels = x_shape
     out_height, out_width, out_channels = out.shape[1], out.shape[2], out.shape[3]
     groups, padded = start.shape
     outputs, group_channels, blocks = out_channels // groups, channels // groups, (padded + 15) // 16
-    flat_x, flat_start, flat_out = x.reshape(-1), start.reshape(-1), out.reshape(-1)
+    flat_start, flat_out = start.reshape(-1), out.reshape(-1)
     group_panels, flat_panels = panels.shape[1], panels.reshape(-1)
     band, chunk = amount
     chunks, bands = (size[1] + chunk - 1) // chunk, (size[0] + band - 1) // band
@@ -147,7 +157,11 @@ def _multiply(x, panels, start, jumps, table, read, write, corner, around, amoun
         if around[0] > 0:
             rows, row = (min(band, size[0] - top) - 1) * read[0] + around[0], around[1]
             source, origin = np.empty(rows * row * channels, np.float32), 0
-            copy_band(flat_x, image, height, width, channels, top * read[0] + corner[0], corner[1], rows, row, source)
+            y = top * read[0] + corner[0]
+            if planes:
+                turn_band(flat_x, image, height, width, channels, y, corner[1], rows, row, source)
+            else:
+                copy_band(flat_x, image, height, width, channels, y, corner[1], rows, row, source)
         else:
             row, source = width, flat_x
             origin = ((image * height + top * read[0] + corner[0]) * width + corner[1]) * channels

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from ...arrays import is_channels_last
 from ...shapes import Size
 from ..buffers import empty
 from ..numba_cpu_layout import SIDE, channels_last, square
-from .numba_cpu_band import copy_band
+from .numba_cpu_band import are_planes, copy_band
 from .numba_cpu_linear_map import linear_map
 from .numba_cpu_tile import COLUMNS, LANES, multiply_rows
 
@@ -60,7 +59,7 @@ def _gradient(grad_output, input, kernel_size, stride, padding, dilation, groups
     channels, group_outputs = input.shape[1] // groups, outputs // groups
     # few channels: a row of places under the kernel is one run of numbers
     joined = width if groups == 1 and channels <= COLUMNS and dilation[1] == 1 else 1
-    x_planes, gy_planes = joined == 1 and _are_planes(input, channels), _are_planes(grad_output, group_outputs)
+    x_planes, gy_planes = joined == 1 and are_planes(input, channels), are_planes(grad_output, group_outputs)
     x = input.transpose(0, 2, 3, 1) if x_planes else channels_last(input)
     gy = grad_output.transpose(0, 2, 3, 1) if gy_planes else channels_last(grad_output)
     grad_weight = empty((outputs, channels, height, width), f32)
@@ -87,12 +86,6 @@ def _gradient(grad_output, input, kernel_size, stride, padding, dilation, groups
     _sum_pixels(flat_x, x.shape, flat_gy, gy.shape, geometry, sums)
     _unpack(sums, joined, grad_weight.reshape(groups, group_outputs, channels, -1))
     return grad_weight
-
-
-def _are_planes(image: np.ndarray, channels: int) -> bool:
-    """Return whether an image is ordinary memory (N, C, H, W) with so many channels a group that a band is better turned."""
-    flags = image.flags
-    return channels >= SIDE and flags.c_contiguous and flags.writeable and flags.aligned and not is_channels_last(image)
 
 
 @njit(**OPTIONS)
