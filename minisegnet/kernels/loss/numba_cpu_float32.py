@@ -28,7 +28,7 @@ from ..numba_cpu_layout import SIDE, square
 LINE: dict[str, Any] = {"cache": True, "nogil": True}
 OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract"}}
 INLINE: dict[str, Any] = {"forceinline": True, "fastmath": {"contract"}}  # a call in the innermost loop would end it
-NUMBERS = 8192  # of one task: 32 KiB of logits
+NUMBERS = 4096  # of one task: 16 KiB of logits, half of the first cache
 
 F = np.float32  # constants of this type: with Python's the loops would compute in float64
 ZERO, HALF, ONE, NAN = F(0), F(0.5), F(1), F(np.nan)
