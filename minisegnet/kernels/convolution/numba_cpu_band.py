@@ -17,10 +17,10 @@ SERIAL: Any = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc",
 f32 = np.float32
 
 
-def are_planes(image: np.ndarray, channels: int) -> bool:
-    """Return whether an image is ordinary memory (N, C, H, W) with so many channels a group that a band is better turned."""
+def are_planes(image: np.ndarray) -> bool:
+    """Return whether an image is ordinary memory (N, C, H, W), in which channels do not lie side by side."""
     flags = image.flags
-    return channels >= SIDE and flags.c_contiguous and flags.writeable and flags.aligned and not is_channels_last(image)
+    return flags.c_contiguous and flags.writeable and flags.aligned and not is_channels_last(image)
 
 
 @njit(**SERIAL)
@@ -43,22 +43,25 @@ def copy_band(flat_x, image, height, width, channels, top, left, rows, columns, 
 
 @njit(**SERIAL)
 def turn_band(flat_x, image, height, width, channels, top, left, rows, columns, band):
-    """The same from planes (N, C, H, W) of at least eight channels."""
+    """The same from planes (N, C, H, W). A band has room for eight numbers more.
+
+    Of fewer than eight channels a square writes beyond its pixels: what comes afterwards puts its own numbers there.
+    """
     before, after = min(max(-left, 0), columns), min(columns, width - left)
     plane, count = height * width, max(after - before, 0)
-    whole = count // SIDE * SIDE
+    whole, there = count // SIDE * SIDE, min(channels, SIDE)
     for r in range(rows):
         line, y = r * columns * channels, top + r
         if y < 0 or y >= height or count == 0:
             band[line : line + columns * channels] = f32(0)
         else:
             band[line : line + before * channels] = f32(0)
-            band[line + after * channels : line + columns * channels] = f32(0)
             source, target = (image * channels * height + y) * width + before + left, line + before * channels
             for block in range(0, channels, SIDE):
-                c = min(block, channels - SIDE)
+                c = max(min(block, channels - SIDE), 0)
                 for i in range(0, whole, SIDE):
-                    square(flat_x, source + c * plane + i, plane, SIDE, band, target + i * channels + c, channels)
+                    square(flat_x, source + c * plane + i, plane, there, band, target + i * channels + c, channels)
             for i in range(whole, count):
                 for c in range(channels):
                     band[target + i * channels + c] = flat_x[source + c * plane + i]
+            band[line + after * channels : line + columns * channels] = f32(0)

@@ -23,7 +23,7 @@ from numba import njit, prange
 from ...arrays import channels_first
 from ...shapes import Size, conv_output_size
 from ..buffers import empty
-from ..numba_cpu_layout import channels_last
+from ..numba_cpu_layout import SIDE, channels_last
 from .direct_plan import Plan, plan_backward, plan_forward
 from .numba_cpu_band import are_planes, copy_band, turn_band
 from .numba_cpu_direct_weight import conv2d_grad_weight as conv2d_grad_weight
@@ -45,7 +45,7 @@ def conv2d(
 ) -> np.ndarray:
     """Return the convolution (N, O, OH, OW), float32; numbers below ``floor`` become it: 0 makes a ReLU. A NaN stays one."""
     size = conv_output_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
-    planes = are_planes(input, input.shape[1])
+    planes = are_planes(input)
     plan = plan_forward(input.shape, weight.shape, size, stride, padding, dilation, groups, planes)
     out = empty((len(input), *size, len(weight)), f32)
     _run(plan, input, planes, weight, bias, floor, out)
@@ -63,7 +63,7 @@ def conv2d_grad_input(
 ) -> np.ndarray:
     """Return the gradient (N, C, H, W) of the input, which is the transposed convolution of ``grad_output``."""
     size = input_size[0], input_size[1]
-    planes = are_planes(grad_output, grad_output.shape[1])
+    planes = are_planes(grad_output)
     plan = plan_backward(grad_output.shape, weight.shape, size, stride, padding, dilation, groups, planes)
     out = empty((len(grad_output), *size, weight.shape[1] * groups), f32)
     _run(plan, grad_output, planes, weight, None, -math.inf, out)
@@ -156,7 +156,7 @@ def _multiply(
         left = (rest - rest // chunks * chunks) * chunk
         if around[0] > 0:
             rows, row = (min(band, size[0] - top) - 1) * read[0] + around[0], around[1]
-            source, origin = np.empty(rows * row * channels, np.float32), 0
+            source, origin = np.empty(rows * row * channels + SIDE, np.float32), 0
             y = top * read[0] + corner[0]
             if planes:
                 turn_band(flat_x, image, height, width, channels, y, corner[1], rows, row, source)

@@ -59,7 +59,9 @@ def _gradient(grad_output, input, kernel_size, stride, padding, dilation, groups
     channels, group_outputs = input.shape[1] // groups, outputs // groups
     # few channels: a row of places under the kernel is one run of numbers
     joined = width if groups == 1 and channels <= COLUMNS and dilation[1] == 1 else 1
-    x_planes, gy_planes = joined == 1 and are_planes(input, channels), are_planes(grad_output, group_outputs)
+    # few channels are soon turned, and a square of registers would be partly empty
+    x_planes = joined == 1 and channels >= SIDE and are_planes(input)
+    gy_planes = group_outputs >= SIDE and are_planes(grad_output)
     x = input.transpose(0, 2, 3, 1) if x_planes else channels_last(input)
     gy = grad_output.transpose(0, 2, 3, 1) if gy_planes else channels_last(grad_output)
     grad_weight = empty((outputs, channels, height, width), f32)
