@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -158,12 +158,8 @@ def compiled(data: Any, grad: Any, *memory: Any) -> Any:
         flags = array.flags
         if array.dtype != dtype or not (flags.c_contiguous and (on_gpu or flags.writeable)):
             return None
-    return _loops("cuda_gpu" if on_gpu else "numba_cpu")
-
-
-@functools.cache
-def _loops(module: str) -> Any:
-    return importlib.import_module(f"minisegnet.kernels.optimizer.{module}")
+    name = "minisegnet.kernels.optimizer.cuda_gpu" if on_gpu else "minisegnet.kernels.optimizer.numba_cpu"
+    return sys.modules.get(name) or importlib.import_module(name)  # to ask importlib takes as long as all the rest
 
 
 def _groups(params: Iterable[Any]) -> list[Mapping[str, Any]]:
