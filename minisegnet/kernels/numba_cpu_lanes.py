@@ -138,14 +138,14 @@ class _Lanes:
 
 
 def _either(write: Callable[[_Lanes], Any]) -> Callable[..., Any]:
-    """Return code for an intrinsic whose argument 0 says how many lanes: ``write`` for eight, and for as many as there may be."""
+    """Return code for an intrinsic whose argument 0 is how many numbers there are at least: ``write`` for eight lanes or WIDE."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         given = context, builder, signature, arguments
         if WIDE == LANES:
             result = write(_Lanes(LANES, *given))
             return context.get_dummy_value() if result is None else result
-        wide = builder.icmp_signed("==", arguments[0], arguments[0].type(WIDE))
+        wide = builder.icmp_signed(">=", arguments[0], arguments[0].type(WIDE))
         with builder.if_else(wide) as (then, otherwise):
             with then:
                 result, block = write(_Lanes(WIDE, *given)), builder.block
@@ -214,23 +214,11 @@ def _blend_compiled(terms: int) -> Any:
                 total = product if total is None else builder.fadd(total, product, flags=("contract",))
             lanes.store(total, 4, builder.add(to, at), past)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if WIDE == LANES:
-            write(_Lanes(LANES, context, builder, signature, arguments))
-        else:
-            enough = builder.icmp_signed(">=", arguments[0], arguments[0].type(WIDE))
-            with builder.if_else(enough) as (then, otherwise):
-                with then:
-                    write(_Lanes(WIDE, context, builder, signature, arguments))
-                with otherwise:
-                    write(_Lanes(LANES, context, builder, signature, arguments))
-        return context.get_dummy_value()
-
     @intrinsic
     def blend(typingctx, count, line, places, factors, output, to, past):
         n = types.int64
         sums = types.UniTuple(n, terms), types.UniTuple(line.dtype, terms)
-        return types.void(n, line, *sums, output, n, types.boolean), generate
+        return types.void(n, line, *sums, output, n, types.boolean), _either(write)
 
     return blend
 

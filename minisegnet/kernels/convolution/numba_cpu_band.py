@@ -42,6 +42,22 @@ def copy_band(flat_x, image, height, width, channels, top, left, rows, columns, 
 
 
 @njit(**SERIAL)
+def turn(source, at, plane, count, channels, target, to, pixel):
+    """Copy ``count`` numbers of some planes, ``plane`` apart, to where pixels are ``pixel`` numbers apart.
+
+    Of fewer than eight channels a square writes eight numbers a pixel all the same.
+    """
+    whole, there = count // SIDE * SIDE, min(channels, SIDE)
+    for block in range(0, channels, SIDE):
+        c = max(min(block, channels - SIDE), 0)
+        for i in range(0, whole, SIDE):
+            square(source, at + c * plane + i, plane, there, target, to + i * pixel + c, pixel)
+    for i in range(whole, count):
+        for c in range(channels):
+            target[to + i * pixel + c] = source[at + c * plane + i]
+
+
+@njit(**SERIAL)
 def turn_band(flat_x, image, height, width, channels, top, left, rows, columns, band):
     """The same from planes (N, C, H, W). A band has room for eight numbers more.
 
@@ -49,7 +65,6 @@ def turn_band(flat_x, image, height, width, channels, top, left, rows, columns, 
     """
     before, after = min(max(-left, 0), columns), min(columns, width - left)
     plane, count = height * width, max(after - before, 0)
-    whole, there = count // SIDE * SIDE, min(channels, SIDE)
     for r in range(rows):
         line, y = r * columns * channels, top + r
         if y < 0 or y >= height or count == 0:
@@ -57,11 +72,5 @@ def turn_band(flat_x, image, height, width, channels, top, left, rows, columns, 
         else:
             band[line : line + before * channels] = f32(0)
             source, target = (image * channels * height + y) * width + before + left, line + before * channels
-            for block in range(0, channels, SIDE):
-                c = max(min(block, channels - SIDE), 0)
-                for i in range(0, whole, SIDE):
-                    square(flat_x, source + c * plane + i, plane, there, band, target + i * channels + c, channels)
-            for i in range(whole, count):
-                for c in range(channels):
-                    band[target + i * channels + c] = flat_x[source + c * plane + i]
+            turn(flat_x, source, plane, count, channels, band, target, channels)
             band[line + after * channels : line + columns * channels] = f32(0)

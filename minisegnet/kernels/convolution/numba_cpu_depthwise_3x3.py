@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...arrays import channels_first, is_channels_last
+from ...arrays import channels_first
 from ...shapes import Size, conv_output_size
 from ..buffers import empty
 from ..numba_cpu_layout import channels_last
 from . import numba_cpu_depthwise_bands as bands
+from .numba_cpu_band import are_planes
 from .numba_cpu_depthwise_bands import BAND, PLANE_BAND
 from .numba_cpu_depthwise_vectors import VECTORS
 
@@ -89,11 +90,8 @@ def _are_planes(width: int, stride: int, *images: np.ndarray) -> bool:
 
     ``width`` : of the image, not of what comes out; at stride 2 it must be even.
     """
-    for image in images:
-        flags = image.flags
-        if not (flags.c_contiguous and flags.aligned and flags.writeable and image.size) or is_channels_last(image):
-            return False
-    return width % stride == 0 and width // stride >= VECTORS[-1]
+    fit = all(are_planes(image) and image.size for image in images)
+    return fit and width % stride == 0 and width // stride >= VECTORS[-1]
 
 
 def _memory(image: np.ndarray) -> np.ndarray:

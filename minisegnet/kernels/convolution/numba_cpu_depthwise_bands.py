@@ -31,6 +31,13 @@ def _find_lines(image, height, length, first, lines):
         lines[i] = (image * height + y) * length if 0 <= y < height else -1
 
 
+@njit(**SERIAL)
+def _inside(out_width, stride, width):
+    """Return up to which pixel of a row the window has its last column, and whether there is one without (0 or 1)."""
+    right = 1 if (out_width - 1) * stride + 1 >= width else 0
+    return out_width - right, right
+
+
 @njit(**OPTIONS)
 def slide_bands(lanes, flat, shape, stride, factors, floor, out, out_shape):
     """Write the convolution of channels-last images: ``factors`` as (vectors, 10, lanes), ``out`` (N, OH, OW, C)."""
@@ -38,9 +45,7 @@ def slide_bands(lanes, flat, shape, stride, factors, floor, out, out_shape):
     images, out_height, out_width, _ = out_shape
     length, out_length = width * channels, out_width * channels
     bands = (out_height + BAND - 1) // BAND
-    # where the window has all its columns: pixels 1 to `inside`, and beside them one with a column missing
-    right = 1 if (out_width - 1) * stride + 1 >= width else 0
-    inside = out_width - right
+    inside, right = _inside(out_width, stride, width)
     for job in prange(images * bands):
         n = np.int64(job) // bands
         top = (np.int64(job) - n * bands) * BAND
@@ -104,20 +109,9 @@ def _spread_row(lanes, out_width, width, channels, flat, lines, zeros, factors, 
     far = 2 * (width - 1)
     second = 1 if far + 1 < out_width else 0
     spread_pixels(
-        lanes,
-        0,
-        second,
-        1,
-        channels,
-        flat,
-        lines,
-        zeros,
-        width - 1,
-        factors,
-        out,
-        upper + far * channels,
-        lower + far * channels,
-    )
+        lanes, 0, second, 1, channels, flat, lines, zeros, width - 1, factors,
+        out, upper + far * channels, lower + far * channels,
+    )  # fmt: skip
 
 
 @njit(**OPTIONS)
@@ -127,8 +121,7 @@ def meet_bands(lanes, flat, shape, grads, grads_shape, stride, parts):
     images, out_height, out_width, _ = grads_shape
     length, out_length = width * channels, out_width * channels
     bands = (out_height + BAND - 1) // BAND
-    right = 1 if (out_width - 1) * stride + 1 >= width else 0
-    inside = out_width - right
+    inside, right = _inside(out_width, stride, width)
     for job in prange(images * bands):
         n = np.int64(job) // bands
         top = (np.int64(job) - n * bands) * BAND

@@ -20,8 +20,8 @@ from numba import njit, prange
 
 from ...shapes import Size
 from ..buffers import empty
-from ..numba_cpu_layout import SIDE, channels_last, square
-from .numba_cpu_band import are_planes, copy_band
+from ..numba_cpu_layout import SIDE, channels_last
+from .numba_cpu_band import are_planes, copy_band, turn
 from .numba_cpu_linear_map import linear_map
 from .numba_cpu_tile import COLUMNS, LANES, multiply_rows
 
@@ -140,7 +140,7 @@ def _sum_pixels(flat_x, x_shape, flat_gy, gy_shape, geometry, sums):
                         first_output, to = group * group_outputs + block, block * band * out_width
                         if gy_planes:
                             place = ((image * outputs + first_output) * out_height + top) * out_width
-                            _turn(flat_gy, place, out_height * out_width, count * out_width, lanes, wide, factors, to)
+                            turn(flat_gy, place, out_height * out_width, count * out_width, lanes, factors, to, wide)
                         else:
                             place = (image * out_height + top) * out_width * outputs + first_output
                             _pack(flat_gy, place, outputs, count * out_width, lanes, wide, factors, to)
@@ -204,20 +204,6 @@ def _pack(source, place, step, count, lanes, wide, target, target0):
     for i in range(fours, count):
         for j in range(lanes):
             target[target0 + i * wide + j] = source[place + i * step + j]
-
-
-@njit(cache=True, nogil=True)
-def _turn(source, place, step, count, lanes, wide, target, target0):
-    """Copy ``count`` numbers of ``lanes`` planes, ``step`` apart, to where a plane's neighbours are ``wide`` numbers apart."""
-    whole = count // SIDE * SIDE
-    for block in range(0, wide, SIDE):
-        there = min(SIDE, lanes - block)
-        if there > 0:
-            for i in range(0, whole, SIDE):
-                square(source, place + block * step + i, step, there, target, target0 + i * wide + block, wide)
-    for i in range(whole, count):
-        for j in range(lanes):
-            target[target0 + i * wide + j] = source[place + j * step + i]
 
 
 @njit(**OPTIONS)
