@@ -133,9 +133,10 @@ def conv2d(
         Input and output channels are split into so many groups that do not see each other; C is depthwise.
     algorithm : str
         How to compute it and its gradients: "auto" chooses by geometry; "direct" sums products one by one; "winograd" (3x3,
-        stride 1) multiplies a quarter as often, and is off by a few more units in the last digits; "shifts" and "depthwise"
-        are other orders of direct sums. What an algorithm cannot compute is an error. On a GPU there are "auto", "direct" (tiles of
-        a matrix product; float32) and "shifts" (the plain sum, a thread a number).
+        stride 1, or a stride and at most 2 stride + 1 taps) multiplies a quarter to a half as often, and is off by a few more
+        units in the last digits; "shifts" and "depthwise" are other orders of direct sums. What an algorithm cannot compute is
+        an error. On a GPU there are "auto", "direct" (tiles of a matrix product; float32) and "shifts" (the plain sum, a thread
+        a number).
 
     Returns
     -------

@@ -45,6 +45,11 @@ CASES = {
         "wide padding": Case((1, 20, 3, 17), (31, 20, 3, 3), padding=(3, 4), **f32),
         "few channels": Case((1, 1, 12, 6), (2, 1, 3, 3), **f32),
         "dilated": ANY["dilated"],
+        "2x2, stride 2": ANY["2x2, stride 2"],
+        "4x3, stride 3 and 2": ANY["4x3, stride 3 and 2"],
+        "3x3, stride 2": Case((2, 20, 19, 33), (33, 20, 3, 3), (2, 2), (1, 1), **f32),
+        "4x4, stride 2": Case((1, 33, 24, 18), (17, 33, 4, 4), (2, 2), (1, 1), **f32),
+        "5x5, stride 2": Case((1, 24, 21, 14), (40, 24, 5, 5), (2, 2), (2, 2), **f32),
         "dilated, phases of one pixel": Case((1, 17, 5, 8), (33, 17, 3, 3), padding=(8, 8), dilation=(8, 8), **f32),
     },
     "depthwise": {
@@ -129,7 +134,8 @@ def small():
     tiny = Case((1, 2, 5, 4), (3, 2, 3, 3), padding=(1, 1), **f32)
     apart = Case((1, 2, 5, 6), (1, 2, 3, 3), padding=(2, 2), dilation=(2, 2), **f32)
     depthwise = Case((1, 2, 4, 4), (2, 1, 3, 3), (2, 1), (1, 1), groups=2, **f32)
-    for name, cases in {"direct": (tiny, apart), "shifts": (tiny, apart), "winograd": (tiny, apart)}.items():
+    strided = Case((1, 2, 6, 5), (2, 2, 4, 3), (2, 2), (1, 1), **f32)
+    for name, cases in {"direct": (tiny, apart), "shifts": (tiny, apart), "winograd": (tiny, apart, strided)}.items():
         for case in cases:
             for direction in DIRECTIONS:
                 case.check(by_name(name), direction, winograd=name == "winograd")
@@ -143,7 +149,8 @@ def test_without_the_compiler():
 
 REFUSED = [  # algorithm, case, what the message says
     ("winograd", Case((1, 2, 6, 6), (3, 2, 5, 5), **f32), "needs a 3x3 kernel.*this is float32 with a 5x5 kernel"),
-    ("winograd", Case((1, 2, 6, 6), (3, 2, 3, 3), (2, 1), **f32), r"stride \(2, 1\)"),
+    ("winograd", Case((1, 2, 9, 6), (3, 2, 6, 3), (2, 1), **f32), r"at most 2 stride \+ 1 taps.*stride \(2, 1\)"),
+    ("winograd", Case((1, 2, 9, 6), (3, 2, 3, 3), (2, 2), dilation=(2, 1), **f32), r"dilation \(2, 1\)"),
     ("winograd", Case((1, 2, 6, 6), (2, 1, 3, 3), groups=2, **f32), "groups=2"),
     ("winograd", Case((1, 2, 6, 6), (3, 2, 3, 3)), "this is float64"),
     ("depthwise", Case((1, 4, 6, 6), (4, 2, 3, 3), groups=2, **f32), "one channel each.* on 2 of 4 channels"),
@@ -179,6 +186,8 @@ DOUBLES = {
     "wide padding": Case((1, 2, 3, 7), (2, 2, 3, 3), padding=(4, 3)),
     "dilated": Case((2, 2, 8, 11), (3, 2, 3, 3), padding=(2, 3), dilation=(2, 3)),
     "phases without a pixel": Case((1, 2, 2, 3), (2, 2, 3, 3), padding=(5, 5), dilation=(5, 5)),
+    "strided": Case((2, 3, 12, 9), (4, 3, 4, 3), (2, 2), (1, 1)),
+    "strided, rows that nobody reads": Case((1, 2, 13, 12), (3, 2, 5, 2), (2, 3), (2, 0), extra=(0, 1)),
     "no images": Case((0, 2, 5, 4), (3, 2, 3, 3), padding=(1, 1)),
 }
 
@@ -211,9 +220,9 @@ def test_the_reference_takes_other_names_for_plain_sums_and_winograd_for_winogra
         assert (case.call(by_name("winograd", reference), direction) != plain).any()
         with pytest.raises(ValueError, match="one of auto, direct"):
             case.call(by_name("fft", reference), direction)
-    for case in (Case((1, 2, 6, 6), (3, 2, 2, 3)), Case((1, 2, 6, 6), (3, 2, 3, 3), (2, 1))):
+    for case in (Case((1, 2, 6, 6), (3, 2, 2, 3)), Case((1, 2, 9, 6), (3, 2, 6, 3), (2, 1))):
         for direction in DIRECTIONS:
-            with pytest.raises(ValueError, match="needs a 3x3 kernel, stride 1 and groups 1"):
+            with pytest.raises(ValueError, match=r"needs a 3x3 kernel and stride 1 .*groups 1"):
                 case.call(by_name("winograd", reference), direction)
 
 

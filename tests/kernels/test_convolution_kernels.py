@@ -6,6 +6,8 @@ same holds step by step: its linear maps with absolute values in the place of al
 """
 
 import inspect
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import naive
 import numpy as np
@@ -16,7 +18,7 @@ from kernel_checks import assert_same_with_any_threads, layouts, run_python, unc
 
 from minisegnet.backend import find_kernel
 from minisegnet.kernels.contract import KERNELS
-from minisegnet.kernels.convolution import numba_cpu, numba_cpu_shifts, reference
+from minisegnet.kernels.convolution import numba_cpu, numba_cpu_shifts, numba_cpu_winograd_phases, reference
 
 DIRECTIONS = ("conv2d", "conv2d_grad_input", "conv2d_grad_weight")
 DTYPES = (np.float32, np.float64)
@@ -125,6 +127,8 @@ def winograd_bound(case, direction, exact=False):
     values; (terms of all steps) times the whole chain of absolute maps is a bound (Higham, 2002, section 3.1). A dilated
     convolution is an ordinary one for each phase of the pixels.
     """
+    if case.options["stride"] != (1, 1):
+        return strided_bound(case, direction, exact)
     magnitude = (lambda a: a) if exact else abs
     b, g, a = magnitude(INPUT), magnitude(FILTER), magnitude(OUTPUT)
     p, x, w, gy = case.options["padding"], case.input, case.weight, case.grad_output
@@ -157,6 +161,52 @@ def winograd_bound(case, direction, exact=False):
         target[...] = y[:, :, : target.shape[2], : target.shape[3]]
     result += magnitude(start)[:, None, None]
     return result if exact else (weight.shape[1] + 24) * result
+
+
+def strided_bound(case, direction, exact):
+    """The same for a stride: an ordinary convolution, its channels those of all phases, its weight the phases' taps."""
+    (sy, sx), (o, c), (kh, kw) = case.options["stride"], case.weight.shape[:2], case.weight.shape[2:]
+    plan = numba_cpu_winograd_phases.plan(direction, (kh, kw), (sy, sx), case.options["padding"])
+    phases = [(a, b) for a in range(sy) for b in range(sx)]
+    weight, places = np.zeros((o, len(phases), c, 9)), [(p, k) for p in range(len(phases)) for k in range(9)]
+    for p, k in places:
+        if plan.taps[p, k] >= 0:
+            weight[:, p, :, k] = case.weight.reshape(o, c, -1)[:, :, plan.taps[p, k]]
+    weight = weight.reshape(o, len(phases) * c, 3, 3)
+    top, left = (-n for n in plan.begin)
+    if direction == "conv2d_grad_input":
+        size = -(-case.input.shape[2] // sy), -(-case.input.shape[3] // sx)
+        image = region(case.grad_output, top, left, (size[0] + 2, size[1] + 2))
+        turned = weight.transpose(1, 0, 2, 3)
+        parts = winograd_bound(Ordinary(image, turned, np.zeros((0, 0, *size)), np.zeros(len(turned))), "conv2d", exact)
+        result = np.zeros((*case.input.shape[:2], size[0] * sy, size[1] * sx))
+        for p, (a, b) in enumerate(phases):
+            result[:, :, a::sy, b::sx] = parts[:, p * c : (p + 1) * c]
+        return result[:, :, : case.input.shape[2], : case.input.shape[3]]
+    size, grads = case.grad_output.shape[2:], case.grad_output
+    if direction == "conv2d":  # also of rows that a gradient is not asked for
+        size = naive.output_size(case.input.shape[2:], (kh, kw), (sy, sx), case.options["padding"], (1, 1))
+        grads = np.zeros((0, 0, *size))
+    image = region(case.input, top * sy, left * sx, ((size[0] + 2) * sy, (size[1] + 2) * sx))
+    image = np.concatenate([image[:, :, a::sy, b::sx] for a, b in phases], axis=1)
+    parts = winograd_bound(Ordinary(image, weight, grads, case.bias), direction, exact)
+    if direction == "conv2d":
+        return parts
+    result = np.zeros((o, c, kh * kw))
+    for p, k in places:
+        if plan.taps[p, k] >= 0:
+            result[:, :, plan.taps[p, k]] = parts.reshape(o, len(phases), c, 9)[:, p, :, k]
+    return result.reshape(case.weight.shape)
+
+
+class Ordinary(NamedTuple):
+    """What ``winograd_bound`` looks at."""
+
+    input: np.ndarray
+    weight: np.ndarray
+    grad_output: np.ndarray
+    bias: np.ndarray
+    options: Any = MappingProxyType({"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)})
 
 
 def algorithms(case):

@@ -8,6 +8,8 @@ from kernel_checks import run_python
 from test_convolution_kernels import DIRECTIONS, Case, forced, one_thread, winograd_bound  # noqa: F401
 
 from minisegnet.kernels.convolution import numba_cpu_linear_map, numba_cpu_winograd, reference
+from minisegnet.kernels.convolution import numba_cpu_winograd_phases as phases
+from minisegnet.kernels.convolution import numba_cpu_winograd_strided as strided
 from minisegnet.kernels.convolution.numba_cpu_winograd_tiles import FILTER, INPUT, OUTPUT, starts
 
 
@@ -54,6 +56,9 @@ def test_the_bound_of_winograd_comes_from_winograd():
     for case in (
         Case((2, 3, 9, 6), (4, 3, 3, 3), padding=(1, 0)),
         Case((1, 2, 9, 13), (3, 2, 3, 3), (1, 1), (6, 1), (2, 5)),
+        Case((2, 3, 12, 9), (4, 3, 3, 3), (2, 2), (1, 1), extra=(1, 0)),
+        Case((1, 2, 14, 11), (3, 2, 4, 5), (2, 2), (1, 3)),
+        Case((1, 2, 9, 13), (3, 2, 2, 3), (3, 1), (0, 1)),
     ):
         for direction in DIRECTIONS:
             np.testing.assert_allclose(
@@ -144,3 +149,45 @@ def test_winograd_can_be_stepped_through_without_the_compiler():
         "        case.check(t.forced('winograd'), direction, winograd=True)\n",
         NUMBA_DISABLE_JIT="1",
     )
+
+
+STRIDED = [(3, 2, 1, 81), (4, 2, 1, 100), (5, 2, 2, 121), (2, 2, 0, 64), (3, 3, 0, 144)]
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "products"), STRIDED)
+def test_a_stride_takes_as_many_products_as_its_phases_have_points(kernel, stride, padding, products):
+    for direction in DIRECTIONS:
+        plan = phases.plan(direction, (kernel, kernel), (stride, stride), (padding, padding))
+        assert plan.used.sum() == products
+        assert sorted(plan.taps[plan.taps >= 0]) == list(range(kernel**2))  # each tap once
+        assert phases.saving(direction, (kernel, kernel), (stride, stride)) >= 16 * kernel**2 / products
+
+
+@pytest.mark.parametrize("part", [1, 2**14, 2**30])
+@pytest.mark.parametrize(("kernel", "stride"), [((3, 3), (2, 2)), ((4, 4), (2, 2)), ((5, 3), (2, 1)), ((2, 7), (3, 3))])
+@pytest.mark.parametrize(("channels", "outputs"), [(16, 17), (20, 33), (24, 8), (33, 40)])
+def test_strided_winograd_in_parts_of_any_size(channels, outputs, kernel, stride, part, monkeypatch):
+    monkeypatch.setattr(strided, "PART", part)
+    monkeypatch.setattr(strided, "SHARED", 8 * part)
+    case = Case((2, channels, 35, 30), (outputs, channels, *kernel), stride, (1, 1), dtype=np.float32)
+    for direction in DIRECTIONS:
+        case.check(forced("winograd"), direction, winograd=True)
+
+
+@pytest.mark.usefixtures("one_thread")
+@given(st.data())
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_strided_winograd_over_any_size(data):
+    sizes, padding = data.draw(st.tuples(*[st.integers(1, 19)] * 2)), data.draw(st.tuples(*[st.integers(0, 4)] * 2))
+    stride = data.draw(st.tuples(*[st.integers(1, 4)] * 2).filter(lambda pair: pair != (1, 1)))
+    kernel = tuple(data.draw(st.integers(1, 2 * s + 1)) for s in stride)
+    room = [n + 2 * p - k for n, p, k in zip(sizes, padding, kernel, strict=True)]
+    assume(min(room) >= 0)
+    extra = tuple(
+        min(r % s, n - 1) if data.draw(st.booleans()) else 0 for r, s, n in zip(room, stride, sizes, strict=True)
+    )
+    images, channels, outputs = (data.draw(st.integers(*ends)) for ends in ((0, 3), (1, 20), (1, 20)))
+    shape = (images, channels, *sizes), (outputs, channels, *kernel)
+    case = Case(*shape, stride, padding, dtype=np.float32, extra=extra)
+    for direction in DIRECTIONS:
+        case.check(forced("winograd"), direction, winograd=True)

@@ -5,6 +5,7 @@ An algorithm is a function with its kernel's signature (and, forward, a floor: 0
 ``choose`` picks one, a caller may ask for one by name:
 
 - "winograd" (``numba_cpu_winograd.py``): 3x3, stride 1, float32, eight to sixteen channels or more: a quarter of the products;
+  with a stride (``numba_cpu_winograd_strided.py``) kernels up to 2 stride + 1: two fifths to a half of them;
 - "direct" (``numba_cpu_direct.py``): any convolution in float32, as matrix products that never build their matrix;
 - "depthwise" (``numba_cpu_depthwise.py``): every filter reads one channel;
 - "shifts" (``numba_cpu_shifts.py``): any convolution, as a weighted sum of shifted planes: float64, and few channels.
@@ -24,6 +25,7 @@ from . import numba_cpu_depthwise as depthwise
 from . import numba_cpu_direct as direct
 from . import numba_cpu_shifts as shifts
 from . import numba_cpu_winograd as winograd
+from . import numba_cpu_winograd_phases as phases
 
 MODULES: dict[str, ModuleType] = {"shifts": shifts, "direct": direct, "winograd": winograd, "depthwise": depthwise}
 ALGORITHMS: dict[str, dict[str, Callable[..., np.ndarray]]] = {
@@ -32,12 +34,13 @@ ALGORITHMS: dict[str, dict[str, Callable[..., np.ndarray]]] = {
 }
 ALGORITHMS["conv2d_relu"] = ALGORITHMS["conv2d"]
 NEEDS = {
-    "winograd": "a 3x3 kernel, stride 1, groups 1 and float32",
+    "winograd": "a 3x3 kernel and stride 1 (or a stride, dilation 1 and at most 2 stride + 1 taps), groups 1 and float32",
     "depthwise": "filters that read one channel each (groups > 1, as many as input channels)",
     "direct": 'float32; "shifts" sums float64 as directly',
 }
 FEW = 7  # channels below which the register block of eight columns runs mostly empty
 SOME, MANY = 8, 16  # where both have some channels and one has many, what Winograd saves outweighs its transforms
+STRIDED_CHANNELS = 32  # what a stride saves is less: both must have so many
 TILES = 8  # tiles below which Winograd's sums over tiles do not pay for their way back
 
 
@@ -46,7 +49,8 @@ def fits(name: str, dtype: np.dtype, weight: tuple[int, ...], stride: Size, dila
     if name == "depthwise":
         return groups > 1 and weight[1] == 1
     if name == "winograd":
-        return dtype == np.float32 and weight[2:] == (3, 3) and stride == (1, 1) and groups == 1
+        ordinary = weight[2:] == (3, 3) and stride == (1, 1)
+        return dtype == np.float32 and groups == 1 and (ordinary or phases.fits(weight[2:], stride, dilation))
     return name == "shifts" or dtype == np.float32
 
 
@@ -74,7 +78,11 @@ def choose(
         return "shifts"
     channels, outputs = weight[1], weight[0] // groups
     read, written = (outputs, channels) if direction == "conv2d_grad_input" else (channels, outputs)
-    if fits("winograd", dtype, weight, stride, dilation, groups):
+    if stride != (1, 1):
+        served = min(read, written) >= STRIDED_CHANNELS and fits("winograd", dtype, weight, stride, dilation, groups)
+        if served and phases.pays(direction, images, size, (weight[2], weight[3]), stride):
+            return "winograd"
+    elif fits("winograd", dtype, weight, stride, dilation, groups):
         tiles = images * winograd.tiles(size[0], dilation[0]) * winograd.tiles(size[1], dilation[1])
         full = images * size[0] * size[1] > 0.5 * 16 * tiles  # of each tile's sixteen pixels, more than half are wanted
         both = min(read, written) >= SOME and max(read, written) >= MANY

@@ -12,6 +12,8 @@ that of the weight is
 
     grad_w = G^T [ sum over tiles of (B^T d B) * (A dY A^T) ] G
 
+Convolutions with a stride have a file of their own (``numba_cpu_winograd_strided.py``).
+
 The price is accuracy: sums of large numbers that cancel. Relative to direct sums the error is about five times as large
 (2e-6 of the largest output), far inside what training notices; ``algorithm="direct"`` avoids it.
 """
@@ -27,9 +29,11 @@ from ...arrays import channels_first
 from ...shapes import Size, conv_output_size
 from ..buffers import empty
 from ..numba_cpu_layout import channels_last
+from . import numba_cpu_winograd_strided as strided
 from .numba_cpu_tile import COLUMNS
 from .numba_cpu_winograd_product import BLOCK
 from .numba_cpu_winograd_tiles import (
+    LINE,
     gradient_tile,
     input_tile,
     multiply_panels,
@@ -37,6 +41,7 @@ from .numba_cpu_winograd_tiles import (
     place_of,
     starts,
     transform_sums,
+    transform_weights,
     weight_panel,
 )
 
@@ -45,7 +50,6 @@ PART = 2**18  # bytes of transformed tiles that a thread works on at a time: the
 DEEP = 2**23  # with fewer bytes in all tiles together a layer is deep: its images are few and its weights many
 PARTS = 16  # sums over tiles are added up in so many parts, where they are small
 SOME = 128  # input channels whose transformed weights, for sixteen output channels, stay in the second cache
-LINE = 16  # numbers between two tiles, a line of the cache: what lies as far apart must not fall into the same lines
 f32 = np.float32
 
 
@@ -59,7 +63,9 @@ def conv2d(
     groups: int = 1,
     floor: float = -np.inf,
 ) -> np.ndarray:
-    """Return the convolution (N, O, OH, OW), not below ``floor``; kernel 3x3, stride and groups 1, float32."""
+    """Return the convolution (N, O, OH, OW), not below ``floor``; kernel 3x3 (or a strided one), groups 1, float32."""
+    if stride != (1, 1):
+        return strided.conv2d(input, weight, bias, stride, padding, dilation, groups, floor)
     size = conv_output_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
     start = np.zeros(len(weight), f32) if bias is None else bias
     outputs, channels = weight.shape[:2]
@@ -77,6 +83,8 @@ def conv2d_grad_input(
     groups: int = 1,
 ) -> np.ndarray:
     """Return the gradient (N, C, H, W) of the input: the convolution with the weights turned round."""
+    if stride != (1, 1):
+        return strided.conv2d_grad_input(grad_output, weight, input_size, stride, padding, dilation, groups)
     channels = weight.shape[1]
     start, size = np.zeros(channels, f32), (input_size[0], input_size[1])
     margin = 2 * dilation[0] - padding[0], 2 * dilation[1] - padding[1]
@@ -93,6 +101,8 @@ def conv2d_grad_weight(
     groups: int = 1,
 ) -> np.ndarray:
     """Return the gradient (O, C, 3, 3) of the weight."""
+    if stride != (1, 1):
+        return strided.conv2d_grad_weight(grad_output, input, kernel_size, stride, padding, dilation, groups)
     x, gy = channels_last(input), channels_last(grad_output)
     channels, outputs = x.shape[3], gy.shape[3]
     blocks, c_rows = -(-outputs // COLUMNS), _room(channels)
@@ -168,23 +178,11 @@ def _convolve(
         _convolve_deep(*images, flat_weight, o_step, c_step, turned, *bias, blocks, v, m)
     elif count:
         panels = empty((36 * (blocks * channels * COLUMNS + LINE),), f32)
-        _transform_weight(flat_weight, outputs, channels, o_step, c_step, turned, panels)
+        transform_weights(flat_weight, outputs, channels, o_step, c_step, turned, panels)
         at_once = _room(max(1, PART // per_tile - BLOCK // 2))
         groups = max(1, -(-count // (at_once * 4 * get_num_threads())))
         _convolve_tiles(*images, panels, *bias, blocks, at_once, groups)
     return channels_first(out)
-
-
-@njit(**OPTIONS)
-def _transform_weight(flat, outputs, channels, o_step, c_step, turned, panels):
-    """G w G^T of all weights into (36, O / 16, C, 16)."""
-    blocks, parts = (outputs + 15) // 16, (channels + 15) // 16
-    for job in prange(blocks * parts):
-        block = np.int64(job) // parts
-        first = (np.int64(job) - block * parts) * 16
-        w, step = np.empty(9 * 256, np.float32), blocks * channels * 16 + LINE
-        count, place = min(16, channels - first), (block * channels + first) * 16
-        weight_panel(flat, outputs, o_step, c_step, turned, block, first, count, w, panels, place, step)
 
 
 @njit(**OPTIONS)

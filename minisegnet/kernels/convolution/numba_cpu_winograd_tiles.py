@@ -14,12 +14,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 
 from .numba_cpu_linear_map import linear_map, square_map
 from .numba_cpu_winograd_product import add_narrow_product, add_wide_product, narrow_product, wide_product
 
 OPTIONS: Any = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+LINE = 16  # numbers between two tiles, a line of the cache: what lies as far apart must not fall into the same lines
 
 INPUT = (  # B^T (Lavin and Gray, 2016, section 4.3)
     (4, 0, -5, 0, 1, 0),
@@ -61,7 +62,7 @@ def place_of(tile, ys, xs):
 
 
 @njit(**OPTIONS)
-def _window(flat, shape, image, y, x, down, right, rows, zeros, window):
+def pixels_of(flat, shape, image, y, x, down, right, rows, zeros, window):
     """Return where the ``rows`` x ``rows`` pixels from (y, x) on begin, and the steps to the next row and column, in numbers.
 
     A negative beginning says that they reach over the border: they were copied to ``window``, with zeros beside the image.
@@ -83,7 +84,7 @@ def _window(flat, shape, image, y, x, down, right, rows, zeros, window):
 def input_tile(flat, shape, image, y, x, down, right, zeros, window, v, v0, step):
     """Write B^T s B of the 6x6 pixels s from (y, x) on to v[v0:], its 36 numbers ``step`` apart; window: room for the pixels."""
     channels = shape[3]
-    first, row, column = _window(flat, shape, image, y, x, down, right, 6, zeros, window)
+    first, row, column = pixels_of(flat, shape, image, y, x, down, right, 6, zeros, window)
     if first >= 0:
         transform_input(channels, flat, first, row, column, v, v0, 6 * step, step)
     else:
@@ -94,7 +95,7 @@ def input_tile(flat, shape, image, y, x, down, right, zeros, window, v, v0, step
 def gradient_tile(flat, shape, image, y, x, down, right, zeros, window, u, u0, block_step, step):
     """Write A s A^T of the 4x4 pixels s from (y, x) on to u[u0:], in blocks of sixteen channels, ``block_step`` apart."""
     channels = shape[3]
-    first, row, column = _window(flat, shape, image, y, x, down, right, 4, zeros, window)
+    first, row, column = pixels_of(flat, shape, image, y, x, down, right, 4, zeros, window)
     for c in range(0, channels, 16):
         count, place = min(16, channels - c), u0 + c // 16 * block_step
         if first >= 0:
@@ -112,6 +113,14 @@ def output_tile(m, m0, step, bias, floor, window, flat, shape, image, y, x, down
         transform_output(channels, m, m0, 6 * step, step, flat, place, row, column, bias, floor)
         return
     transform_output(channels, m, m0, 6 * step, step, window, 0, 4 * channels, channels, bias, floor)
+    store_inside(window, flat, shape, image, y, x, down, right)
+
+
+@njit(**OPTIONS)
+def store_inside(window, flat, shape, image, y, x, down, right):
+    """Copy the tile's 4x4 pixels in ``window`` to those from (y, x) on, as far as they are in the image."""
+    _, height, width, channels = shape
+    place, row, column = ((image * height + y) * width + x) * channels, down * width * channels, right * channels
     for i in range(4):
         for j in range(4):
             if y + i * down < height and x + j * right < width:
@@ -142,6 +151,18 @@ def weight_panel(flat, outputs, o_step, c_step, turned, block, first, count, w, 
                 for k in range(9):
                     w[(8 - k if turned else k) * length + c * 16 + lane] = flat[source + k]
     transform_weight(length, w, 0, 3 * length, length, panels, place, 6 * step, step)
+
+
+@njit(parallel=True, **OPTIONS)
+def transform_weights(flat, outputs, channels, o_step, c_step, turned, panels):
+    """G w G^T of all weights into (36, O / 16, C, 16): the panels that the products read."""
+    blocks, parts = (outputs + 15) // 16, (channels + 15) // 16
+    for job in prange(blocks * parts):
+        block = np.int64(job) // parts
+        first = (np.int64(job) - block * parts) * 16
+        w, step = np.empty(9 * 256, np.float32), blocks * channels * 16 + LINE
+        count, place = min(16, channels - first), (block * channels + first) * 16
+        weight_panel(flat, outputs, o_step, c_step, turned, block, first, count, w, panels, place, step)
 
 
 @njit(**OPTIONS)

@@ -11,6 +11,8 @@ Linear maps are all there is besides the product, so the gradients need nothing 
     gradient of w = G^T [ sum over tiles of (A gy A^T) * (B^T d B) ] G
 
 Dilation: pixels that are ``dilation`` apart form a smaller image of their own (a *phase*), with an ordinary convolution.
+Stride: a kernel's every ``stride``-th tap reads the pixels of one phase only. So a strided convolution is the sum of the
+phases' convolutions, each with a kernel of a part of the taps; these have to be three at most.
 Source: A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", 2016, section 4.3.
 """
 
@@ -46,9 +48,14 @@ def conv2d(
     groups: int = 1,
 ) -> np.ndarray:
     """Return the convolution (N, O, OH, OW)."""
-    _must_fit(weight.shape[2:], stride, groups)
+    _must_fit(weight.shape[2:], stride, dilation, groups)
     size = conv_output_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
-    padded, w = _pad(input, padding), _map(FILTER, weight)  # (N, C, H + 2p, W + 2p), (O, C, 6, 6)
+    padded = _pad(input, padding)  # (N, C, H + 2p, W + 2p)
+    if stride != (1, 1):
+        read = size[0] + 2, size[1] + 2
+        parts = [conv2d(_of_size(padded[p], read), _of_size(weight[p], (3, 3))) for p in _phases(stride)]
+        return sum(parts[1:], parts[0]) + (0 if bias is None else bias[:, None, None])
+    w = _map(FILTER, weight)  # (O, C, 6, 6)
     output = np.empty((len(input), len(weight), *size), input.dtype)  # (N, O, OH, OW)
     for phase in _phases(dilation):
         d = _map(INPUT, _tiles(padded[phase], 6, output[phase].shape[2:]))  # (N, C, TY, TX, 6, 6)
@@ -67,10 +74,17 @@ def conv2d_grad_input(
     groups: int = 1,
 ) -> np.ndarray:
     """Return the gradient (N, C, H, W) of the input."""
-    _must_fit(weight.shape[2:], stride, groups)
-    (top, left), (height, width), w = padding, input_size, _map(FILTER, weight)  # (O, C, 6, 6)
+    _must_fit(weight.shape[2:], stride, dilation, groups)
+    (top, left), (height, width) = padding, input_size
     shape = len(grad_output), weight.shape[1], height + 2 * top, width + 2 * left
     padded = np.zeros(shape, grad_output.dtype)  # (N, C, H + 2p, W + 2p)
+    if stride != (1, 1):
+        read = grad_output.shape[2] + 2, grad_output.shape[3] + 2
+        for phase in _phases(stride):
+            part = conv2d_grad_input(grad_output, _of_size(weight[phase], (3, 3)), read)
+            padded[phase] = _of_size(part, padded[phase].shape[2:])
+        return padded[:, :, top : top + height, left : left + width].copy()
+    w = _map(FILTER, weight)  # (O, C, 6, 6)
     for phase in _phases(dilation):
         gy = _map(OUTPUT.T, _tiles(grad_output[phase], 4, grad_output[phase].shape[2:]))  # (N, O, TY, TX, 6, 6)
         gd = _map(INPUT.T, np.einsum("noyxij,ocij->ncyxij", gy, w))  # (N, C, TY, TX, 6, 6)
@@ -87,9 +101,16 @@ def conv2d_grad_weight(
     dilation: Size = (1, 1),
     groups: int = 1,
 ) -> np.ndarray:
-    """Return the gradient (O, C, 3, 3) of the weight."""
-    _must_fit(kernel_size, stride, groups)
+    """Return the gradient (O, C, KH, KW) of the weight."""
+    _must_fit(kernel_size, stride, dilation, groups)
     padded = _pad(input, padding)  # (N, C, H + 2p, W + 2p)
+    if stride != (1, 1):
+        grad_weight = np.empty((grad_output.shape[1], input.shape[1], *kernel_size), input.dtype)
+        read = grad_output.shape[2] + 2, grad_output.shape[3] + 2
+        for phase in _phases(stride):
+            part = conv2d_grad_weight(grad_output, _of_size(padded[phase], read), (3, 3))
+            grad_weight[phase] = _of_size(part, grad_weight[phase].shape[2:])
+        return grad_weight
     sums = np.zeros((grad_output.shape[1], input.shape[1], 6, 6), input.dtype)  # (O, C, 6, 6)
     for phase in _phases(dilation):
         size = grad_output[phase].shape[2:]
@@ -99,11 +120,12 @@ def conv2d_grad_weight(
     return _map(FILTER.T, sums)
 
 
-def _must_fit(kernel_size: tuple[int, ...], stride: Size, groups: int) -> None:
-    if tuple(kernel_size) != (3, 3) or stride != (1, 1) or groups != 1:
+def _must_fit(kernel_size: tuple[int, ...], stride: Size, dilation: Size, groups: int) -> None:
+    ordinary, few = tuple(kernel_size) == (3, 3), all(k <= 2 * s + 1 for k, s in zip(kernel_size, stride, strict=True))
+    if groups != 1 or not (ordinary if stride == (1, 1) else few and dilation == (1, 1)):
         raise ValueError(
-            f'algorithm="winograd" needs a 3x3 kernel, stride 1 and groups 1; this is a {kernel_size[0]}x{kernel_size[1]} kernel, '
-            f"stride {stride}, groups={groups}"
+            'algorithm="winograd" needs a 3x3 kernel and stride 1 (or a stride, dilation 1 and at most 2 stride + 1 taps), and '
+            f"groups 1; this is a {kernel_size[0]}x{kernel_size[1]} kernel, stride {stride}, dilation {dilation}, groups={groups}"
         )
 
 
@@ -118,10 +140,18 @@ def _pad(input: np.ndarray, padding: Size) -> np.ndarray:
     return np.pad(input, ((0, 0), (0, 0), (top, top), (left, left)))
 
 
-def _phases(dilation: Size) -> Iterator[tuple[slice, slice, slice, slice]]:
-    """Yield, for each phase, the index of its pixels in (N, C, H, W): every ``dilation``-th row and column."""
-    for y, x in np.ndindex(*dilation):
-        yield slice(None), slice(None), slice(y, None, dilation[0]), slice(x, None, dilation[1])
+def _phases(distance: Size) -> Iterator[tuple[slice, slice, slice, slice]]:
+    """Yield, for each phase, the index of its pixels in (N, C, H, W): every ``distance``-th row and column."""
+    for y, x in np.ndindex(*distance):
+        yield slice(None), slice(None), slice(y, None, distance[0]), slice(x, None, distance[1])
+
+
+def _of_size(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Return (..., *size): the array's first rows and columns, with zeros beyond its last ones."""
+    result = np.zeros((*array.shape[:2], *size), array.dtype)
+    part = array[:, :, : size[0], : size[1]]
+    result[:, :, : part.shape[2], : part.shape[3]] = part
+    return result
 
 
 def _tiles(images: np.ndarray, side: int, size: tuple[int, ...]) -> np.ndarray:
