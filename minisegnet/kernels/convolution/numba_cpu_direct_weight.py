@@ -28,7 +28,7 @@ from .numba_cpu_tile import COLUMNS, LANES, multiply_rows
 OPTIONS: Any = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 FEW = 8  # output channels of a pointwise convolution that can better be the rows of the product
 PIXELS = 512  # about how many pixels a sum in float32 has
-RUN = 128  # of them, so many at a time: they stay in the first-level cache
+RUN = 512  # of them, so many at a time: each sum of a register block begins and ends once for them
 TASKS = 16  # at least so many pieces of work, where there are enough
 STRAIGHT = 64  # up to so many channels, pixels are close enough together in memory to be read where they lie
 SUMS = 2**22  # bytes of sums that the pieces may have together
@@ -106,7 +106,7 @@ def _sum_pixels(flat_x, x_shape, flat_gy, gy_shape, geometry, sums):
     no_border = before_y == before_x == 0
     close = not x_planes and groups == 1 and (channels <= 16 or (channels <= STRAIGHT and places == 1 and no_border))
     pixel = channels if close else 1 if x_planes else 16  # numbers from one pixel to the next
-    span, run = (band - 1) * stride_y + dilation_y * (height - 1) + 1, min(max(1, 128 // out_width), band)
+    span, run = (band - 1) * stride_y + dilation_y * (height - 1) + 1, min(max(1, RUN // out_width), band)
     bands, plane = (out_height + band - 1) // band, span * columns + 16  # not a power of two apart
     next_channel = plane if x_planes else 1
     straight = (
