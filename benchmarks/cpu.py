@@ -3,7 +3,7 @@
     python benchmarks/cpu.py                          all rows, about fifteen minutes on two quiet cores
     python benchmarks/cpu.py --only "conv 3x3" Adam   rows whose name holds one of these; the others' results are kept
     python benchmarks/cpu.py --missing                goes on with a run that was interrupted
-    python benchmarks/cpu.py --recipe [8 16]          the nuclei recipe too, an hour or two; --only "" --recipe: nothing else
+    python benchmarks/cpu.py --recipe [8 16]          the nuclei recipe too, about twenty minutes; --only "" --recipe: nothing else
     python benchmarks/cpu.py --quick --processor-time --threads 1    a look while other work runs on the machine
     python benchmarks/cpu.py --draw                   measures nothing: tables and pictures again from the newest results
 
