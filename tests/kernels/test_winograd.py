@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kernel_checks import run_python
 from test_convolution_kernels import DIRECTIONS, Case, forced, one_thread, winograd_bound  # noqa: F401
 
-from minisegnet.kernels.convolution import numba_cpu_linear_map, numba_cpu_winograd, reference
+from minisegnet.kernels.convolution import numba_cpu, numba_cpu_linear_map, numba_cpu_winograd, reference
 from minisegnet.kernels.convolution import numba_cpu_winograd_phases as phases
 from minisegnet.kernels.convolution import numba_cpu_winograd_strided as strided
 from minisegnet.kernels.convolution.numba_cpu_winograd_tiles import FILTER, INPUT, OUTPUT, starts
@@ -165,7 +165,7 @@ def test_a_stride_takes_as_many_products_as_its_phases_have_points(kernel, strid
 
 @pytest.mark.parametrize("part", [1, 2**14, 2**30])
 @pytest.mark.parametrize(("kernel", "stride"), [((3, 3), (2, 2)), ((4, 4), (2, 2)), ((5, 3), (2, 1)), ((2, 7), (3, 3))])
-@pytest.mark.parametrize(("channels", "outputs"), [(16, 17), (20, 33), (24, 8), (33, 40)])
+@pytest.mark.parametrize(("channels", "outputs"), [(3, 5), (16, 17), (20, 33), (24, 8), (33, 40)])
 def test_strided_winograd_in_parts_of_any_size(channels, outputs, kernel, stride, part, monkeypatch):
     monkeypatch.setattr(strided, "PART", part)
     monkeypatch.setattr(strided, "SHARED", 8 * part)
@@ -191,3 +191,21 @@ def test_strided_winograd_over_any_size(data):
     case = Case(*shape, stride, padding, dtype=np.float32, extra=extra)
     for direction in DIRECTIONS:
         case.check(forced("winograd"), direction, winograd=True)
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "weight", "stride", "names"),
+    [
+        (4, 128, (64, 32, 4, 4), 2, ["winograd", "winograd", "winograd"]),
+        (4, 128, (64, 32, 3, 3), 2, ["winograd", "winograd", "direct"]),  # sums over tiles save too little
+        (4, 128, (64, 32, 2, 2), 2, ["direct"] * 3),  # one tap a phase: nothing is saved
+        (4, 128, (64, 32, 6, 6), 2, ["direct"] * 3),  # more than three taps a phase
+        (8, 128, (16, 16, 4, 4), 2, ["direct"] * 3),  # few channels
+        (1, 64, (64, 64, 4, 4), 2, ["direct"] * 3),  # few tiles
+    ],
+)
+def test_strides_go_by_winograd_where_it_pays(images, size, weight, stride, names):
+    sizes = size // stride, size, size // stride
+    for direction, n, name in zip(DIRECTIONS, sizes, names, strict=True):
+        steps = (stride, stride)
+        assert numba_cpu.choose(direction, np.dtype(np.float32), images, (n, n), weight, steps) == name

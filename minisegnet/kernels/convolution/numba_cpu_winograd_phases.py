@@ -38,9 +38,7 @@ class Plan(NamedTuple):
     taps: np.ndarray  # (phases, 9): places under the kernel, -1 where there is none
     points: np.ndarray  # places (of 36) at which products are taken
     used: np.ndarray  # (phases, points): whether the transformed kernel of a phase may differ from zero there
-    runs: (
-        np.ndarray
-    )  # (runs, 4): number of a point, first of some phases that are next to each other, how many, WRITE, ADD or ZERO
+    runs: np.ndarray  # (runs, 4): number of a point, first of some neighbouring phases, how many, WRITE, ADD or ZERO
 
 
 @functools.lru_cache(maxsize=256)
