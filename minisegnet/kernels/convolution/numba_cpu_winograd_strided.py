@@ -39,6 +39,8 @@ from .numba_cpu_winograd_tiles import (
     multiply_panels,
     output_tile,
     pixels_of,
+    place_of,
+    starts,
     store_inside,
     transform_sums,
     transform_weights,
@@ -103,8 +105,8 @@ def conv2d_grad_weight(
     padded, room = _room(outputs, COLUMNS), max(channels, BLOCK)
     grad_weight = empty((outputs, channels, *kernel_size), f32)
     grad_weight[:] = 0
-    down, across = (-(-n // 4) for n in gy.shape[1:3])
-    tiles, per_tile = len(x) * down * across, len(here.points) * 4 * (phases * room + padded)
+    ys, xs = starts(gy.shape[1], 1), starts(gy.shape[2], 1)
+    tiles, per_tile = len(x) * len(ys) * len(xs), len(here.points) * 4 * (phases * room + padded)
     if not tiles:
         return grad_weight
     at_once = min(tiles, max(SHARED // per_tile, BLOCK))
@@ -124,7 +126,7 @@ def conv2d_grad_weight(
         for c in range(first * room, (first + many) * room, BLOCK)
     ]
     _sum_tiles(
-        x.reshape(-1), x.shape, gy.reshape(-1), gy.shape, here.kind, reads, stride, down, across,
+        x.reshape(-1), x.shape, gy.reshape(-1), gy.shape, here.kind, reads, stride, ys, xs,
         here.points, np.array(jobs), room, at_once, v, u, sums,
     )  # fmt: skip
     _weight_from_sums(sums, room, here.taps, grad_weight)
@@ -158,8 +160,8 @@ def _convolve(
     x, given = channels_last(input), len(start)
     taken, block = x.shape[3], _room(given, COLUMNS)
     out = empty((len(x), *size, given), f32)
-    down, across = -(-coarse[0] // 4), -(-coarse[1] // 4)
-    tiles, depth, width = len(x) * down * across, len(reads) * taken, len(writes) * block
+    ys, xs = starts(coarse[0], 1), starts(coarse[1], 1)
+    tiles, depth, width = len(x) * len(ys) * len(xs), len(reads) * taken, len(writes) * block
     if not tiles:
         return channels_first(out)
     # the weights of all phases as those of one 3x3 kernel, (O, phases, C, 3, 3); then G w G^T of all
@@ -174,7 +176,7 @@ def _convolve(
     groups = max(1, -(-tiles // (at_once * 4 * get_num_threads())))
     _convolve_tiles(
         x.reshape(-1), x.shape, out.reshape(-1), out.shape, here.kind, reads, read_step, writes, write_step,
-        down, across, here.points, here.runs, panels, np.ascontiguousarray(start), f32(floor), block, at_once, groups,
+        ys, xs, here.points, here.runs, panels, np.ascontiguousarray(start), f32(floor), block, at_once, groups,
     )  # fmt: skip
     return channels_first(out)
 
@@ -266,18 +268,10 @@ def _spread(weight, shape, taps_of_kernel, taps, channels, spread):
                     spread[target + k] = weight[source + taps[phase, k]] if there else np.float32(0)
 
 
-@njit(**SERIAL)
-def _place_of(tile, down, across):
-    """Return (image, y, x): where the tile of this number begins."""
-    image = tile // (down * across)
-    rest = tile - image * (down * across)
-    return image, rest // across * 4, rest % across * 4
-
-
 @njit(**OPTIONS)
 def _convolve_tiles(
     x, x_shape, out, out_shape, kind, reads, read_step, writes, write_step,
-    down, across, points, runs, panels, bias, floor, block, at_once, groups,
+    ys, xs, points, runs, panels, bias, floor, block, at_once, groups,
 ):  # fmt: skip
     """Transform, multiply and transform back, ``at_once`` tiles at a time, each thread its own ``groups`` of them.
 
@@ -285,7 +279,7 @@ def _convolve_tiles(
     """
     channels, outputs, from_phases, to_phases = x_shape[3], out_shape[3], len(reads), len(writes)
     depth, width = from_phases * channels, to_phases * block
-    tiles, v_row, m_row = x_shape[0] * down * across, len(points) * depth + LINE, len(points) * width + LINE
+    tiles, v_row, m_row = x_shape[0] * len(ys) * len(xs), len(points) * depth + LINE, len(points) * width + LINE
     zeros, panel_step = np.zeros(channels, np.float32), depth * width + LINE
     for part in prange((tiles + at_once * groups - 1) // (at_once * groups)):
         begin = np.int64(part) * at_once * groups
@@ -294,7 +288,7 @@ def _convolve_tiles(
         for first in range(begin, min(tiles, begin + at_once * groups), at_once):
             count = min(at_once, tiles - first)
             for t in range(count):
-                image, y, xx = _place_of(first + t, down, across)
+                image, y, xx = place_of(first + t, ys, xs)
                 for p in range(from_phases):
                     yy, xxx, v0 = (
                         y * read_step[0] + reads[p, 0],
@@ -319,7 +313,7 @@ def _convolve_tiles(
                         panels, panel, depth * 16, m, m0, m_row,
                     )  # fmt: skip
             for t in range(count):
-                image, y, xx = _place_of(first + t, down, across)
+                image, y, xx = place_of(first + t, ys, xs)
                 for q in range(to_phases):
                     yy, xxx, m0 = (
                         y * write_step[0] + writes[q, 0],
@@ -334,14 +328,14 @@ def _convolve_tiles(
 
 @njit(**OPTIONS)
 def _sum_tiles(
-    x, x_shape, gy, gy_shape, kind, reads, read_step, down, across, points, jobs, room, at_once, v, u, sums
+    x, x_shape, gy, gy_shape, kind, reads, read_step, ys, xs, points, jobs, room, at_once, v, u, sums
 ):  # fmt: skip
     """Add up (B^T d B) * (A dY A^T) over tiles: (36, phases x room, O). The threads share the transformed tiles.
 
     ``jobs``: number of a point, first row of ``sums`` there, rows. Rows of phases without products there may hold anything.
     """
     channels, outputs, padded = x_shape[3], gy_shape[3], sums.shape[2]
-    depth, tiles = len(reads) * room, x_shape[0] * down * across
+    depth, tiles = len(reads) * room, x_shape[0] * len(ys) * len(xs)
     v_step, u_step = at_once * depth + LINE, at_once * padded + LINE
     zeros = np.zeros(max(channels, outputs), np.float32)
     flat_sums = sums.reshape(-1)
@@ -350,7 +344,7 @@ def _sum_tiles(
         for group in prange((count + 7) // 8):
             window = np.empty(36 * max(channels, outputs), np.float32)
             for t in range(np.int64(group) * 8, min(np.int64(group) * 8 + 8, count)):
-                image, y, xx = _place_of(first + t, down, across)
+                image, y, xx = place_of(first + t, ys, xs)
                 for p in range(len(reads)):
                     yy, xxx, v0 = y * read_step[0] + reads[p, 0], xx * read_step[1] + reads[p, 1], t * depth + p * room
                     _read(kind, x, x_shape, image, yy, xxx, read_step[0], read_step[1], zeros, window, v, v0, v_step)
